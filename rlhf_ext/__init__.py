@@ -1,0 +1,52 @@
+"""rlhf_ext: what RLHF needs and TRL does not have.
+
+TRL trains; rlhf_ext closes the loop around it. Public names are imported when first used, so that `import rlhf_ext`
+costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DPOConfig": "trainers",
+    "DPOTrainer": "trainers",
+    "EndpointGenerator": "generation",
+    "LocalGenerator": "generation",
+    "PPOConfig": "trainers",
+    "PPOTrainer": "trainers",
+    "RLHFConfig": "pipeline",
+    "RLHFResult": "pipeline",
+    "RLHFTrainer": "pipeline",
+    "RewardConfig": "trainers",
+    "RewardModel": "rewards",
+    "RewardTrainer": "trainers",
+    "ScriptedGenerator": "generation",
+    "assistant_preferences": "data.preferences",
+    "load_preferences": "data.preferences",
+    "prepare_preferences": "data.preferences",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+if TYPE_CHECKING:
+    from .data.preferences import assistant_preferences, load_preferences, prepare_preferences
+    from .generation import EndpointGenerator, LocalGenerator, ScriptedGenerator
+    from .pipeline import RLHFConfig, RLHFResult, RLHFTrainer
+    from .rewards import RewardModel
+    from .trainers import DPOConfig, DPOTrainer, PPOConfig, PPOTrainer, RewardConfig, RewardTrainer
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,104 @@
+"""Every private seam of TRL that rlhf_ext leans on, and the check that it still holds.
+
+TRL's public surface is small; what we add to its trainers hangs on a few methods whose names start with an underscore.
+They are named here once, with what we expect of them. [`check_seams`] is called when one of our trainers is imported:
+on a TRL whose seam has moved, the import fails with the seam's name instead of training something else.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+TESTED_TRL = ("1.15", "1.16")
+"""TRL releases that the tests run against."""
+
+# (trainer, method) -> names of parameters we pass or read, in order. An empty tuple: only its existence matters,
+# because we hand its arguments on untouched.
+_SEAMS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("RewardTrainer", "compute_loss"): ("self", "model", "inputs", "return_outputs"),
+    ("RewardTrainer", "_set_signature_columns_if_needed"): ("self",),
+    ("DPOTrainer", "_compute_loss"): ("self", "model", "inputs", "return_outputs"),
+    ("DPOTrainer", "compute_ref_log_probs"): ("self", "model", "inputs"),
+    ("DPOTrainer", "_set_signature_columns_if_needed"): ("self",),
+    ("GRPOTrainer", "_prepare_inputs"): ("self", "generation_batch"),
+    ("GRPOTrainer", "_calculate_rewards"): ("self", "inputs", "prompts", "completions", "completion_ids_list"),
+    ("GRPOTrainer", "_generate_and_score_completions"): ("self", "inputs"),
+    ("GRPOTrainer", "_get_per_token_logps_and_entropies"): (
+        "self",
+        "model",
+        "input_ids",
+        "attention_mask",
+        "logits_to_keep",
+        "batch_size",
+    ),
+    ("GRPOTrainer", "_compute_loss"): ("self", "model", "inputs"),
+    ("GRPOTrainer", "_save"): (),
+    ("GRPOTrainer", "_load_from_checkpoint"): (),
+}
+
+
+def check_seams(trainer: type) -> None:
+    """Checks that `trainer` (a TRL trainer class) still has the methods that our subclass of it leans on.
+
+    Args:
+        trainer (`type`):
+            `trl.RewardTrainer`, `trl.DPOTrainer` or `trl.GRPOTrainer`.
+
+    Raises:
+        ImportError: If a method is gone or its parameters have changed, naming it and the TRL releases that work.
+
+    Example:
+
+    ```python
+    >>> from trl import GRPOTrainer
+    >>> from rlhf_ext._compat import check_seams
+    >>> check_seams(GRPOTrainer)
+
+    ```
+    """
+    import trl
+
+    for (class_name, method), expected in _SEAMS.items():
+        if class_name != trainer.__name__:
+            continue
+        function = inspect.unwrap(getattr(trainer, method, None) or _missing)
+        found = tuple(inspect.signature(function).parameters)
+        if function is _missing or found[: len(expected)] != expected:
+            what = "is gone" if function is _missing else f"now takes {found}, expected to begin with {expected}"
+            raise ImportError(
+                f"rlhf_ext leans on trl.{class_name}.{method}, which in TRL {trl.__version__} {what}. Install a TRL "
+                f"that works with this version of rlhf_ext (tested: {', '.join(TESTED_TRL)}), or a newer rlhf_ext."
+            )
+
+
+def _missing() -> None:
+    """Stands for a method that TRL no longer has."""
+
+
+class SingleGeneration(int):
+    """The number 1, for `GRPOConfig.__post_init__`, which refuses `num_generations < 2` (PPO needs no group).
+
+    GRPOTrainer's own arithmetic handles one generation a prompt; only the check in its config does not.
+    """
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+    def __new__(cls) -> SingleGeneration:
+        return super().__new__(cls, 1)
+
+
+@contextmanager
+def attributes_set(target: Any, **values: Any) -> Iterator[None]:
+    """Sets attributes of `target` for the time of a `with` block: for TRL code that reads them from `self` or `args`."""
+    before = {name: getattr(target, name) for name in values}
+    for name, value in values.items():
+        setattr(target, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(target, name, value)

@@ -1,0 +1,88 @@
+"""The demo: the main job on a real language model, small enough for two cores and a coffee."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from . import embedded
+from .data.preferences import assistant_preferences
+from .pipeline import RLHFConfig, RLHFResult, RLHFTrainer
+
+
+def demo_config(algorithm: str, output_dir: str, tiny: bool = False, seed: int = 42) -> RLHFConfig:
+    """The demo's run: SmolLM2-135M-Instruct with LoRA in bf16, or the tiny model for a smoke run.
+
+    Args:
+        algorithm (`str`):
+            `"ppo"` or `"dpo"`.
+        output_dir (`str`):
+            The run's folder.
+        tiny (`bool`, *optional*, defaults to `False`):
+            Whether to take the tiny model: seconds instead of minutes, and gibberish for answers.
+        seed (`int`, *optional*, defaults to `42`):
+            Seed.
+
+    Returns:
+        [`RLHFConfig`].
+    """
+    everywhere: dict[str, Any] = {"gradient_checkpointing": False, "lr_scheduler_type": "cosine", "warmup_steps": 2}
+    if tiny:
+        model = embedded.tiny_model(embedded.cache_dir() / "tiny")
+        own: dict[str, Any] = {
+            "bf16": False,
+            "learning_rate": 1e-3,
+            "eval_prompts": 48,
+            "sft": {**everywhere, "learning_rate": 1e-3, "max_steps": 10},
+            "reward": {**everywhere, "learning_rate": 2e-3, "max_steps": 20},
+            "ppo": {**everywhere, "max_completion_length": 24, "max_steps": 16},
+            "dpo": {**everywhere, "max_steps": 16},
+            "skip_reward_validation": True,  # what it learns is noise: the run is what is shown
+        }
+    else:
+        model = embedded.smollm2()
+        own = {
+            "bf16": True,
+            "use_lora": True,
+            "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0},
+            "learning_rate": 2e-4,
+            "eval_prompts": 96,
+            "eval_max_new_tokens": 64,
+            "checkpoint_steps": 10,
+            "sft": {**everywhere, "learning_rate": 5e-4, "max_length": 256, "max_steps": 30},
+            "reward": {**everywhere, "learning_rate": 5e-4, "max_length": 256, "max_steps": 30},
+            "ppo": {
+                **everywhere,
+                "max_completion_length": 48,
+                "steps_per_generation": 2,
+                "max_steps": 60,
+                "kl_coef": 0.02,
+                "missing_eos_penalty": 0.0,
+                "value_learning_rate": 1e-3,
+            },
+            "dpo": {**everywhere, "max_length": 256, "beta": 0.1, "max_steps": 30},
+        }
+    return RLHFConfig(
+        model_name=model,
+        algorithm=algorithm,
+        output_dir=output_dir,
+        reward_model_path=str(Path(output_dir) / "reward_model"),
+        batch_size=8,
+        ppo_epochs=2,
+        seed=seed,
+        **own,
+    )
+
+
+def run_demo(algorithm: str = "ppo", output_dir: str = "demo_output", tiny: bool = False, seed: int = 42) -> RLHFResult:
+    """Runs the demo; see [`demo_config`] for the arguments."""
+    config = demo_config(algorithm, output_dir, tiny, seed)
+    return RLHFTrainer(config=config).train(*demo_data(tiny))
+
+
+def demo_data(tiny: bool = False) -> tuple[Dataset, Dataset]:
+    """The project's own preferences: train and held-out."""
+    train, heldout = assistant_preferences("train"), assistant_preferences("heldout")
+    return (train.select(range(96)), heldout) if tiny else (train, heldout)

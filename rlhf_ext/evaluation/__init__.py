@@ -1,0 +1,1 @@
+"""Evaluation: numbers with intervals, before and after."""

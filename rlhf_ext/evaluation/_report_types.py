@@ -1,0 +1,211 @@
+"""What a report is made of, to JSON and back. Public as `rlhf_ext.evaluation.report`; how it looks is elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ..stats import Estimate
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measure, before and after.
+
+    Args:
+        name (`str`):
+            Key of the measure, as in logs and gates (`"refusal_rate"`).
+        label (`str`):
+            What a reader sees (`"Refuses harmless requests"`).
+        before (`Estimate`), after (`Estimate`):
+            The measure for each model. A rate with unit `"%"` is given in [0, 1].
+        difference (`Estimate`):
+            The change, `after - before`, in the same unit; its interval decides the verdict. Take it from
+            [`~rlhf_ext.stats.paired_difference`] where both models answered the same prompts.
+        better (`Literal["higher", "lower"]`, *optional*):
+            Which way is better; `None` where neither is (answer length).
+        unit (`Literal["", "%"]`, *optional*, defaults to `""`):
+            `"%"` shows rates as percentages and their change in percentage points.
+        note (`str`, *optional*, defaults to `""`):
+            One sentence on what the measure means.
+
+    Raises:
+        ValueError: If `better` or `unit` is something else.
+
+    Example:
+    ```python
+    >>> from rlhf_ext.stats import paired_difference, wilson
+    >>> from rlhf_ext.evaluation.report import Figure
+
+    >>> before, after = [0, 1] * 50, [1, 1, 0, 1] * 25
+    >>> change = paired_difference(before, after)
+    >>> figure = Figure("win_rate", "Win rate", wilson(50, 100), wilson(75, 100), change, better="higher", unit="%")
+    >>> figure.verdict
+    'better'
+    ```
+    """
+
+    name: str
+    label: str
+    before: Estimate
+    after: Estimate
+    difference: Estimate
+    better: Literal["higher", "lower"] | None = None
+    unit: Literal["", "%"] = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.better not in ("higher", "lower", None):
+            raise ValueError(f"better must be 'higher', 'lower' or None, got {self.better!r} for {self.name!r}")
+        if self.unit not in ("", "%"):
+            raise ValueError(f"unit must be '' or '%', got {self.unit!r} for {self.name!r}")
+
+    @property
+    def verdict(self) -> str:
+        """`"better"`, `"worse"` or `"no clear change"` (the interval of the difference holds 0).
+
+        Where no direction is better: `"higher"` or `"lower"` in place of the first two.
+        """
+        if not self.difference.excludes_zero:
+            return "no clear change"
+        direction = "higher" if self.difference.low > 0 else "lower"
+        if self.better is None:
+            return direction
+        return "better" if direction == self.better else "worse"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt with the answers before and after.
+
+    Args:
+        prompt (`str`), before (`str`), after (`str`):
+            Plain texts; for messages see [`~rlhf_ext.types.text_of`].
+        category (`str`, *optional*, defaults to `""`):
+            Kind of prompt (`"harmful"`, `"coding"`).
+        scores (`dict[str, tuple[float, float]]`, *optional*):
+            Scores of the two answers by name, (before, after). NaN where a score does not apply.
+    """
+
+    prompt: str
+    before: str
+    after: str
+    category: str = ""
+    scores: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line plot of what was logged.
+
+    Args:
+        title (`str`), x_label (`str`), y_label (`str`):
+            Texts of the plot and its axes.
+        series (`dict[str, list[tuple[float, float]]]`):
+            Points (x, y) of each line by its name, at most 4 lines. Points that are not finite are skipped.
+
+    Raises:
+        ValueError: If there are more than 4 series.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    series: dict[str, list[tuple[float, float]]]
+
+    def __post_init__(self) -> None:
+        if len(self.series) > 4:
+            raise ValueError(
+                f"curve {self.title!r} has {len(self.series)} series; more than 4 cannot be told apart, so split it"
+            )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the run: its name, how many seconds it took, and what came of it in a sentence."""
+
+    name: str
+    seconds: float
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a finished run has to tell. Any part may be left empty.
+
+    Args:
+        title (`str`), subtitle (`str`, *optional*):
+            What was trained, and on what.
+        figures (`list[Figure]`, *optional*):
+            The measures, the one that matters most first.
+        examples (`list[Example]`, *optional*):
+            Answers to show. Say in `notes` how they were picked.
+        curves (`list[Curve]`, *optional*), stages (`list[Stage]`, *optional*):
+            The course of the training.
+        settings (`dict[str, str]`, *optional*):
+            What it takes to run it again: model, data, seed, versions.
+        notes (`list[str]`, *optional*):
+            What a reader must know before trusting the figures. Shown right below them.
+
+    Example:
+    ```python
+    >>> from rlhf_ext.stats import Estimate
+    >>> from rlhf_ext.evaluation.report import Figure, Report, render_table
+
+    >>> reward = Figure("reward", "Reward", Estimate(1.2, 1.0, 1.4, 90), Estimate(1.9, 1.7, 2.1, 90),
+    ...                 Estimate(0.7, 0.5, 0.9, 90), better="higher")
+    >>> report = Report("DPO on 4,000 preferences", figures=[reward])
+    >>> print(render_table(report, width=80).splitlines()[-1])
+    Reward     1.20   1.90  +0.70 [+0.50, +0.90]   better
+    ```
+    """
+
+    title: str
+    subtitle: str = ""
+    figures: list[Figure] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Dicts, lists, strings and numbers, ready for JSON: a number that is not finite is `None`."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Report:
+        """The report that `to_dict` gave, back again, also after JSON. A `None` score or point comes back as NaN.
+
+        Raises:
+            KeyError, TypeError: If a field is missing or unknown.
+        """
+        makers: dict[str, Callable[[Any], Any]] = {
+            "figures": _figure_from,
+            "examples": lambda f: Example(**{**f, "scores": {k: as_pair(v) for k, v in f["scores"].items()}}),
+            "curves": lambda f: Curve(**{**f, "series": {k: [as_pair(p) for p in v] for k, v in f["series"].items()}}),
+            "stages": lambda f: Stage(**f),
+        }
+        made: dict[str, Any] = dict(fields)
+        made.update({key: [make(item) for item in fields.get(key, [])] for key, make in makers.items()})
+        return cls(**made)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_pair(values: Sequence[float | None]) -> tuple[float, float]:
+    first, second = (math.nan if value is None else float(value) for value in values)
+    return first, second
+
+
+def _figure_from(fields: Mapping[str, Any]) -> Figure:
+    estimates = {name: Estimate.from_dict(fields[name]) for name in ("before", "after", "difference")}
+    return Figure(**{**fields, **estimates})

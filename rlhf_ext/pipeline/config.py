@@ -1,0 +1,275 @@
+"""What a run is: the model, the algorithm, a few numbers all stages share, and each stage's own TRL configuration."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ALGORITHMS = ("ppo", "dpo")
+STAGES = ("sft", "reward", "ppo", "dpo")
+
+StageSettings = dict | str | None
+"""A dict of fields of the stage's TRL config, over the run's defaults; on the command line as JSON."""
+
+
+@dataclass
+class RLHFConfig:
+    r"""
+    Configuration of [`RLHFTrainer`].
+
+    It holds what all stages share; everything else is set in the stages' own configurations, which are TRL's
+    (`trl.SFTConfig`, [`RewardConfig`], [`PPOConfig`], [`DPOConfig`]).
+
+    Parameters:
+        > Parameters that say what is trained
+
+        model_name (`str`, *optional*):
+            Folder or hub name of the language model to align. Not needed where [`RLHFTrainer`] is given a model.
+        algorithm (`str`, *optional*, defaults to `"ppo"`):
+            `"ppo"` or `"dpo"`.
+        reward_model_path (`str`, *optional*):
+            A folder, or the hub name (`owner/name`) of a reward model. A folder without a model gets one, trained from
+            the preferences. PPO alone uses it for training; by default it is `output_dir/reward_model`, and DPO runs
+            train none unless a path is given.
+        output_dir (`str`, *optional*, defaults to `"rlhf_output"`):
+            Where every stage leaves its result, and where a run that was stopped goes on.
+
+        > Parameters that all stages share
+
+        learning_rate (`float`, *optional*, defaults to `1e-5`):
+            Learning rate of PPO or DPO. Warm start and reward model keep TRL's defaults (2e-5 and 1e-4) unless `sft`
+            or `reward` says otherwise. With LoRA, about ten times as much is usual.
+        batch_size (`int`, *optional*, defaults to `8`):
+            Rows a device and step, in all stages.
+        ppo_epochs (`int`, *optional*, defaults to `4`):
+            Passes over each rollout.
+        max_grad_norm (`float`, *optional*, defaults to `1.0`):
+            Gradient clipping.
+        bf16, fp16 (`bool`, *optional*):
+            Mixed precision. By default TRL's choice: bf16.
+        seed (`int`, *optional*, defaults to `42`):
+            Seed of all stages.
+        report_to (`str`, *optional*, defaults to `"none"`):
+            TRL's trackers: `"wandb"`, `"trackio"`, `"tensorboard"`, ... The curves are in the report in any case.
+        checkpoint_steps (`int`, *optional*, defaults to `100`):
+            Optimizer steps between two checkpoints within a stage.
+        trust_remote_code (`bool`, *optional*, defaults to `False`):
+            Whether models may bring their own code.
+
+        > Parameters for parameter-efficient training
+
+        use_lora (`bool`, *optional*, defaults to `False`):
+            Whether policy and reward model are trained as LoRA adapters.
+        load_in_4bit (`bool`, *optional*, defaults to `False`):
+            Whether the policy's base is loaded in nf4 (QLoRA). Implies `use_lora`.
+        lora (`dict` or `peft.LoraConfig`, *optional*):
+            LoRA settings for the policy over `r=16, lora_alpha=32, target_modules="all-linear"`.
+
+        > Parameters of the stages
+
+        supervised_warm_start (`bool`, *optional*, defaults to `True`):
+            Whether the policy is first trained on the chosen answers (InstructGPT's first step).
+        strength_scale (`str`, *optional*, defaults to `"probability"`):
+            How `preference_strength` was given: `"probability"` (0.5 to 1) or `"unit"` (0 to 1).
+        min_reward_accuracy (`float`, *optional*, defaults to `0.6`):
+            Accuracy on held-out pairs under which PPO may not use a reward model.
+        skip_reward_validation (`bool`, *optional*, defaults to `False`):
+            Lets PPO use a reward model that fails its validation. It is measured and reported all the same.
+        eval_prompts (`int`, *optional*):
+            Held-out rows on which before and after are compared; all by default.
+        eval_max_new_tokens (`int`, *optional*):
+            Longest answer in the comparison, in tokens; PPO's `max_completion_length` (256 by default) if not given.
+        sft, reward, ppo, dpo (`dict` or the stage's TRL config, *optional*):
+            A dict sets fields over the defaults above; a config object is taken as it is, but for its `output_dir`.
+
+    Raises:
+        ValueError: If a value is not possible; the message names it.
+
+    Example:
+
+    ```python
+    >>> from rlhf_ext import RLHFConfig
+    >>> config = RLHFConfig(model_name="gpt2", algorithm="ppo", ppo={"kl_coef": 0.02})
+    >>> config.stage("ppo", num_train_epochs=1).kl_coef
+    0.02
+
+    ```
+    """
+
+    model_name: str | None = field(default=None, metadata={"help": "Folder or hub name of the model to align."})
+    algorithm: str = field(default="ppo", metadata={"help": "'ppo' or 'dpo'.", "choices": list(ALGORITHMS)})
+    reward_model_path: str | None = field(
+        default=None, metadata={"help": "Folder or hub name of the reward model; a folder without one gets one."}
+    )
+    output_dir: str = field(default="rlhf_output", metadata={"help": "Where every stage leaves its result."})
+    learning_rate: float = field(default=1e-5, metadata={"help": "Learning rate of PPO or DPO."})
+    batch_size: int = field(default=8, metadata={"help": "Rows a device and step."})
+    ppo_epochs: int = field(default=4, metadata={"help": "Passes over each rollout."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient clipping."})
+    bf16: bool | None = field(default=None, metadata={"help": "Mixed precision in bf16 (TRL's default)."})
+    fp16: bool = field(default=False, metadata={"help": "Mixed precision in fp16."})
+    seed: int = field(default=42, metadata={"help": "Seed of all stages."})
+    report_to: str = field(default="none", metadata={"help": "Tracker: wandb, trackio, tensorboard, ... or none."})
+    checkpoint_steps: int = field(default=100, metadata={"help": "Optimizer steps between two checkpoints."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Whether models may bring their own code."})
+    use_lora: bool = field(default=False, metadata={"help": "Train policy and reward model as LoRA adapters."})
+    load_in_4bit: bool = field(default=False, metadata={"help": "Load the policy's base in nf4 (QLoRA)."})
+    lora: StageSettings = field(default=None, metadata={"help": "LoRA settings of the policy, as JSON."})
+    supervised_warm_start: bool = field(
+        default=True, metadata={"help": "Whether the policy is first trained on the chosen answers."}
+    )
+    strength_scale: str = field(
+        default="probability",
+        metadata={"help": "preference_strength as 'probability' (0.5-1) or 'unit' (0-1).", "choices": ["probability", "unit"]},
+    )
+    min_reward_accuracy: float = field(
+        default=0.6, metadata={"help": "Held-out accuracy under which PPO may not use a reward model."}
+    )
+    skip_reward_validation: bool = field(
+        default=False, metadata={"help": "Let PPO use a reward model that fails its validation."}
+    )
+    eval_prompts: int | None = field(default=None, metadata={"help": "Held-out rows compared before and after."})
+    eval_max_new_tokens: int | None = field(default=None, metadata={"help": "Longest answer in the comparison."})
+    sft: StageSettings = field(default=None, metadata={"help": "Fields of trl.SFTConfig, as JSON."})
+    reward: StageSettings = field(default=None, metadata={"help": "Fields of RewardConfig, as JSON."})
+    ppo: StageSettings = field(default=None, metadata={"help": "Fields of PPOConfig, as JSON."})
+    dpo: StageSettings = field(default=None, metadata={"help": "Fields of DPOConfig, as JSON."})
+
+    def __post_init__(self):
+        if self.algorithm not in ALGORITHMS:
+            raise ValueError(f"`algorithm` must be one of {ALGORITHMS}, got {self.algorithm!r}.")
+        if self.strength_scale not in ("probability", "unit"):
+            raise ValueError(f"`strength_scale` must be 'probability' or 'unit', got {self.strength_scale!r}.")
+        for name in ("learning_rate", "batch_size", "ppo_epochs", "max_grad_norm", "checkpoint_steps"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise ValueError(f"`{name}` must be a positive number, got {value!r}.")
+        for name in ("eval_prompts", "eval_max_new_tokens"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"`{name}` must be a positive whole number or None, got {value!r}.")
+        for name in ("model_name", "reward_model_path", "output_dir", "report_to"):
+            value = getattr(self, name)
+            if isinstance(value, Path):
+                setattr(self, name, str(value))
+            elif not isinstance(value, str) and not (value is None and name in ("model_name", "reward_model_path")):
+                raise ValueError(f"`{name}` must be text, got {value!r}.")
+        if not 0 <= self.min_reward_accuracy <= 1:
+            raise ValueError(f"`min_reward_accuracy` must be in [0, 1], got {self.min_reward_accuracy}.")
+        if self.bf16 and self.fp16:
+            raise ValueError("`bf16` and `fp16` cannot both be set: choose one.")
+        if self.load_in_4bit:
+            self.use_lora = True
+        for name in (*STAGES, "lora"):
+            self._check_settings(name)
+
+    def _check_settings(self, name: str) -> None:
+        import json
+
+        settings = getattr(self, name)
+        if isinstance(settings, str):
+            try:
+                settings = json.loads(settings)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"`{name}` is not JSON: {error}. Give e.g. '{{\"learning_rate\": 1e-4}}'.") from error
+            setattr(self, name, settings)
+        if settings is None or is_dataclass(settings):
+            return
+        if not isinstance(settings, dict):
+            raise ValueError(f"`{name}` must be a dict of settings or a config object, got {settings!r}.")
+        known = {f.name for f in fields(stage_class(name))}
+        if unknown := sorted(set(settings) - known):
+            raise ValueError(f"`{name}` has no setting {unknown[0]!r}. See the fields of {stage_class(name).__name__}.")
+
+    def stage(self, name: str, output_dir: str | Path | None = None, **defaults: Any) -> Any:
+        """The TRL configuration of a stage.
+
+        Args:
+            name (`str`):
+                `"sft"`, `"reward"`, `"ppo"` or `"dpo"`.
+            output_dir (`str` or `Path`, *optional*):
+                Where its checkpoints go.
+            **defaults:
+                Fields that the user's settings may override.
+
+        Returns:
+            `trl.SFTConfig`, [`RewardConfig`], [`PPOConfig`] or [`DPOConfig`].
+        """
+        settings = getattr(self, name)
+        folder = str(output_dir or Path(self.output_dir) / name)
+        if is_dataclass(settings):
+            settings.output_dir = folder
+            return settings
+        shared = {
+            "output_dir": folder,
+            "per_device_train_batch_size": self.batch_size,
+            "per_device_eval_batch_size": self.batch_size,
+            "max_grad_norm": self.max_grad_norm,
+            "seed": self.seed,
+            "bf16": self.bf16,
+            "fp16": self.fp16,
+            "report_to": self.report_to,
+            "save_strategy": "steps",
+            "save_steps": self.checkpoint_steps,
+            "save_total_limit": 2,
+            "logging_steps": 1,
+            "trust_remote_code": self.trust_remote_code,
+            "use_cpu": not torch.accelerator.is_available(),  # else bf16, TRL's default, is refused without a GPU
+        }
+        own = {"ppo": {"num_iterations": self.ppo_epochs}, "dpo": {}}.get(name)
+        if own is not None:
+            shared.update(learning_rate=self.learning_rate, **own)
+        return stage_class(name)(**{**shared, **defaults, **(settings or {})})
+
+    def lora_config(self, task: str) -> Any:
+        """The adapter's configuration for `task` (`"CAUSAL_LM"` or `"SEQ_CLS"`), or None without LoRA."""
+        if not self.use_lora:
+            return None
+        from peft import LoraConfig
+
+        settings = asdict(self.lora) if is_dataclass(self.lora) else dict(self.lora or {})
+        settings = {k: v for k, v in settings.items() if k not in ("task_type", "peft_type", "auto_mapping")}
+        if is_dataclass(self.lora) and task == "CAUSAL_LM":
+            return self.lora
+        defaults = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+        if task == "SEQ_CLS":
+            settings.pop("modules_to_save", None)
+        return LoraConfig(**{**defaults, **settings, "task_type": task})
+
+    @property
+    def reward_path(self) -> str:
+        """Where the reward model is, or goes."""
+        return self.reward_model_path or str(Path(self.output_dir) / "reward_model")
+
+    @property
+    def reward_is_remote(self) -> bool:
+        """Whether `reward_model_path` is a name on the hub rather than a folder (`owner/name`, no such folder)."""
+        path = self.reward_path
+        return bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path)) and not Path(path).parent.exists()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain values, for the run's record."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, value in plain.items():
+            if is_dataclass(value):
+                plain[name] = {k: v for k, v in vars(value).items() if isinstance(v, str | int | float | bool | None)}
+        return plain
+
+
+def stage_class(name: str) -> type:
+    """The configuration class of a stage, or of `lora`; imported when asked for."""
+    if name == "lora":
+        from peft import LoraConfig
+
+        return LoraConfig
+    if name == "sft":
+        from trl import SFTConfig
+
+        return SFTConfig
+    from .. import trainers
+
+    return {"reward": trainers.RewardConfig, "ppo": trainers.PPOConfig, "dpo": trainers.DPOConfig}[name]

@@ -1,0 +1,126 @@
+"""The report of a run, made from its record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import transformers
+import trl
+from datasets import Dataset
+
+from ..evaluation.before_after import compare, examples
+from ..evaluation.report import Curve, Report, Stage
+from ..stats import Estimate
+from ..types import RewardFunction
+from .stages import Run, as_answers
+
+# stage: (title, [(plot, y label, {line: logged name})])
+_CURVES: dict[str, tuple[str, list[tuple[str, str, dict[str, str]]]]] = {
+    "sft": ("Warm start", [("loss", "nats a token", {"loss": "loss"})]),
+    "reward_model": ("Reward model", [("loss and accuracy", "", {"loss": "loss", "accuracy": "accuracy"})]),
+    "ppo": (
+        "PPO",
+        [
+            ("reward", "reward", {"reward": "objective/scores", "reward - KL penalty": "objective/rlhf_reward"}),
+            ("KL from the start", "nats an answer", {"KL": "objective/kl"}),
+            ("answer length", "tokens", {"mean": "completions/mean_length"}),
+            ("critic", "explained variance", {"explained variance": "value/explained_variance"}),
+        ],
+    ),
+    "dpo": (
+        "DPO",
+        [
+            ("loss", "nats", {"loss": "loss"}),
+            ("reward margin", "nats", {"chosen": "rewards/chosen", "rejected": "rewards/rejected"}),
+            ("accuracy", "share of pairs", {"accuracy": "rewards/accuracies"}),
+        ],
+    ),
+}
+
+
+def make_report(run: Run, rows: Dataset, reward: RewardFunction | None) -> Report:
+    """Before against after, the curves of all stages, and what it takes to run it again."""
+    record = run.record
+    results = {name: record.finished(name) or {} for name in _STAGE_NAMES}
+    answers = as_answers(rows, results["before"]["answers"], results["after"]["answers"], results["divergence"]["kl"])
+    config = run.config
+    curves = []
+    for name, path in (
+        ("sft", run.folder / "sft"),
+        ("reward_model", Path(config.reward_path)),
+        (config.algorithm, run.folder / "policy"),
+    ):
+        if (path / "log.json").is_file():
+            curves += _curves(name, json.loads((path / "log.json").read_text(encoding="utf-8")))
+    return Report(
+        title=f"{config.algorithm.upper()} on {Path(run.base).name}",
+        subtitle=f"Before against after on {len(rows)} held-out prompts",
+        figures=compare(answers, reward),
+        examples=examples(answers, reward),
+        curves=curves,
+        stages=[
+            Stage(_STAGE_NAMES[name], result["seconds"], _summary(name, result))
+            for name, result in results.items()
+            if result
+        ],
+        settings=_settings(run),
+        notes=_notes(results),
+    )
+
+
+_STAGE_NAMES = {
+    "before": "Answers before",
+    "sft": "Supervised warm start",
+    "reward_model": "Reward model",
+    "validation": "Validation",
+    "policy": "Alignment",
+    "after": "Answers after",
+    "divergence": "KL",
+}
+
+
+def _curves(name: str, log: list[dict[str, Any]]) -> list[Curve]:
+    title, plots = _CURVES[name]
+    curves = []
+    for plot, y_label, lines in plots:
+        series = {
+            line: [(float(entry["step"]), float(entry[key])) for entry in log if entry.get(key) is not None]
+            for line, key in lines.items()
+        }
+        curves.append(Curve(f"{title}: {plot}", "optimizer step", y_label, series))
+    return curves
+
+
+def _summary(name: str, result: dict[str, Any]) -> str:
+    if name == "validation":
+        return f"accuracy {Estimate.from_dict(result['accuracy'])} on {result['accuracy']['n']} held-out pairs"
+    if "steps" in result:
+        return f"{result['steps']} optimizer steps"
+    return f"{len(result['answers'])} answers" if "answers" in result else ""
+
+
+def _notes(results: dict[str, dict[str, Any]]) -> list[str]:
+    notes = [
+        "Answers are greedy (temperature 0). Refusals are found by phrases: a refusal in other words is missed.",
+        "One run with one seed: the intervals cover the choice of prompts, not another training run.",
+    ]
+    validation = results["validation"]
+    if validation:
+        groups = ", ".join(
+            f"{name} {Estimate.from_dict(value)}" for name, value in validation["by_category"].items()
+        )
+        notes.append(
+            f"Reward model on held-out pairs: accuracy {Estimate.from_dict(validation['accuracy'])}"
+            + (f"; by category: {groups}" if groups else "")
+            + f"; correlation of score and length {validation['length_correlation']:.2f}."
+        )
+        if validation["refusal"]:
+            notes.append(f"The reward model failed its validation: {validation['refusal']}.")
+    return notes
+
+
+def _settings(run: Run) -> dict[str, str]:
+    plain = {name: str(value) for name, value in run.config.to_dict().items() if value is not None}
+    return {"model": run.base, **plain, "trl": trl.__version__, "transformers": transformers.__version__}

@@ -1,0 +1,215 @@
+"""The critic: the value of the state before each token, from a model of its own or a head on the policy.
+
+It hangs on the policy as a submodule and answers inside the policy's forward, so that DDP and FSDP see one wrapped
+module and one optimizer. [`hidden`] takes it off for the time something must see the policy alone (saving, loading).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import is_peft_model
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import ModelOutput
+from trl.trainer.utils import disable_dropout_in_model
+
+NAME = "value_model"
+_HEAD_FILE = "value_head.safetensors"
+
+
+@dataclass
+class ScoredOutput(ModelOutput):
+    """What TRL reads of a policy's fused forward, and the critic's values.
+
+    No field may be called `values`: DDP takes the output apart as a dict.
+    """
+
+    log_probs: torch.FloatTensor | None = None
+    entropy: torch.FloatTensor | None = None
+    aux_loss: torch.FloatTensor | None = None
+    token_values: torch.FloatTensor | None = None
+
+
+class ValueHead(nn.Module):
+    """A linear value head on the policy's own hidden states (a shared backbone): little memory, no second forward.
+
+    It starts at zero, so the first advantages are the returns themselves.
+    """
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.score = nn.Linear(hidden_size, 1)
+        nn.init.zeros_(self.score.weight)
+        nn.init.zeros_(self.score.bias)
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / _HEAD_FILE)
+
+    def load(self, folder: Path) -> None:
+        self.load_state_dict(load_file(folder / _HEAD_FILE))
+
+
+class ValueModel(nn.Module):
+    """A critic of its own: the backbone and head of a sequence-classification model, read at every token."""
+
+    def __init__(self, model: PreTrainedModel):
+        super().__init__()
+        self.model = model
+
+    @property
+    def _base(self) -> PreTrainedModel:
+        return self.model.get_base_model() if is_peft_model(self.model) else self.model
+
+    def forward(self, **inputs: Any) -> torch.Tensor:
+        """Values of shape `(B, L)`."""
+        hidden = self._base.base_model(**inputs, use_cache=False).last_hidden_state
+        return self._base.score(hidden).squeeze(-1)
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+
+    def load(self, folder: Path) -> None:
+        if is_peft_model(self.model):
+            self.model.load_adapter(str(folder), self.model.active_adapters[0], is_trainable=True)
+            return
+        saved = type(self.model).from_pretrained(folder, dtype=self.model.dtype)
+        self.model.load_state_dict(saved.state_dict())
+
+
+Critic = ValueHead | ValueModel
+
+
+def make_critic(value_model: Any, policy: nn.Module, reward_model: nn.Module | None, **load_kwargs: Any) -> Critic:
+    """The critic for PPO.
+
+    Args:
+        value_model (`PreTrainedModel`, `str`, `"shared"` or `None`):
+            A sequence-classification model with one label, a folder or hub name of one, `"shared"` for a head on the
+            policy's backbone, or None: a copy of the reward model if there is one (2403.17031: values start where
+            scores are), else a model made from the policy's weights with a head that starts at zero.
+        policy (`PreTrainedModel` or `PeftModel`):
+            The policy.
+        reward_model (`PreTrainedModel` or `PeftModel`, *optional*):
+            A reward model over the policy's vocabulary.
+        **load_kwargs:
+            For `from_pretrained` where the critic is loaded by name.
+
+    Returns:
+        [`ValueHead`] or [`ValueModel`].
+
+    Raises:
+        ValueError: If the critic has not one label, or reads another vocabulary than the policy.
+    """
+    base = policy.get_base_model() if is_peft_model(policy) else policy
+    if value_model == "shared":
+        head = ValueHead(base.config.get_text_config().hidden_size)
+        return head.to(device=base.device)
+    if isinstance(value_model, str):
+        model = AutoModelForSequenceClassification.from_pretrained(value_model, num_labels=1, **load_kwargs)
+    elif value_model is not None:
+        model = value_model
+    elif reward_model is not None and _vocabulary(reward_model) == _vocabulary(policy):
+        model = copy.deepcopy(reward_model)
+        if is_peft_model(model):
+            model = model.merge_and_unload()
+    else:
+        model = _from_policy(policy)
+    if model.config.num_labels != 1:
+        raise ValueError(f"A critic gives one value a token, but this one has num_labels={model.config.num_labels}.")
+    if _vocabulary(model) != _vocabulary(policy):
+        raise ValueError(
+            f"The critic reads a vocabulary of {_vocabulary(model)} tokens and the policy writes one of "
+            f"{_vocabulary(policy)}. Give a critic with the policy's tokenizer, or value_model='shared'."
+        )
+    disable_dropout_in_model(model)
+    # An optimizer's small steps vanish in bf16 weights; under mixed precision the compute stays in bf16.
+    model = model.float() if not is_peft_model(model) else model
+    for name, parameter in model.named_parameters():
+        if not is_peft_model(model) or "lora_" in name or "modules_to_save" in name:
+            parameter.requires_grad_(True)
+    return ValueModel(model).to(base.device)
+
+
+def _vocabulary(model: nn.Module) -> int:
+    return model.config.get_text_config().vocab_size
+
+
+def _from_policy(policy: nn.Module) -> PreTrainedModel:
+    if is_peft_model(policy):
+        policy = copy.deepcopy(policy).merge_and_unload()
+    config = copy.deepcopy(policy.config)
+    config.num_labels = 1
+    model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    model.base_model.load_state_dict(policy.base_model.state_dict())
+    nn.init.zeros_(model.score.weight)
+    return model
+
+
+class AttachedCritic:
+    """Hangs a critic on a policy and takes part in its forward.
+
+    A forward with `with_values=True` beside TRL's `fused_lm_head=True` gives a [`ScoredOutput`], whose `token_values`
+    of shape `(B, L - 1)` are aligned with `log_probs`: the value of the state before each token.
+
+    Args:
+        policy (`PreTrainedModel` or `PeftModel`):
+            The policy, after TRL's trainer has patched it.
+        critic ([`ValueHead`] or [`ValueModel`]):
+            The critic.
+    """
+
+    def __init__(self, policy: nn.Module, critic: Critic):
+        self.policy, self.critic = policy, critic
+        self._wanted = False
+        self._hidden_states: torch.Tensor | None = None
+        policy.add_module(NAME, critic)
+        policy.register_forward_pre_hook(self._before, with_kwargs=True)
+        policy.register_forward_hook(self._after, with_kwargs=True)
+        if isinstance(critic, ValueHead):
+            base = policy.get_base_model() if is_peft_model(policy) else policy
+            base.base_model.register_forward_hook(self._keep_hidden_states)
+
+    def _before(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        self._wanted = kwargs.pop("with_values", False)
+        return args, kwargs
+
+    def _keep_hidden_states(self, module: nn.Module, args: tuple, output: Any) -> None:
+        if self._wanted:
+            self._hidden_states = output.last_hidden_state
+
+    def _after(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
+        if not self._wanted:
+            return None
+        self._wanted = False
+        if isinstance(self.critic, ValueHead):
+            values = self.critic.score(self._hidden_states.to(self.critic.score.weight.dtype)).squeeze(-1)
+            self._hidden_states = None
+        else:
+            names = ("input_ids", "attention_mask", "position_ids")
+            values = self.critic(**{name: kwargs[name] for name in names if name in kwargs})
+        return ScoredOutput(
+            log_probs=output.log_probs,
+            entropy=output.entropy,
+            aux_loss=output.get("aux_loss"),
+            token_values=values[:, :-1].float(),
+        )
+
+
+@contextmanager
+def hidden(policy: nn.Module) -> Iterator[None]:
+    """Takes the critic off the policy for the time of a `with` block."""
+    critic = policy._modules.pop(NAME, None)
+    try:
+        yield
+    finally:
+        if critic is not None:
+            policy._modules[NAME] = critic

@@ -1,0 +1,32 @@
+"""Packaging of rlhf_ext. Tool settings stand in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+CORE = ["trl>=1.15,<1.17", "transformers>=5.20", "peft>=0.20", "accelerate>=1.10", "datasets>=4.0", "safetensors"]
+EXTRAS = {
+    "safety": ["detoxify>=0.5.4"],
+    "eval": ["evaluate>=0.4.6"],
+    "label": ["openai>=1.60"],
+    "quant": ["bitsandbytes>=0.50"],
+    "demo": ["gguf>=0.19"],
+    "test": ["pytest>=8", "mypy>=1.18", "ruff>=0.14", "openai>=1.60", "gguf>=0.19", "bitsandbytes>=0.50"],
+}
+EXTRAS["all"] = sorted({package for name, group in EXTRAS.items() if name != "test" for package in group})
+
+setup(
+    name="rlhf_ext",
+    version="0.1.0",
+    description="What RLHF needs and TRL does not have: PPO for current TRL, the loop around it, and its measurement.",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["rlhf_ext", "rlhf_ext.*"]),
+    package_data={"rlhf_ext": ["py.typed", "data/assistant/*"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["rlhf-ext = rlhf_ext.cli:main"]},
+)

@@ -1,0 +1,77 @@
+import pytest
+import trl
+
+from rlhf_ext import DPOConfig, PPOConfig, RewardConfig, RLHFConfig
+
+
+def test_the_five_lines_of_the_readme_are_a_config():
+    config = RLHFConfig(
+        model_name="gpt2",
+        algorithm="ppo",
+        reward_model_path="./reward_model",
+        learning_rate=1e-5,
+        batch_size=8,
+        ppo_epochs=4,
+    )
+    args = config.stage("ppo", num_train_epochs=3)
+    assert isinstance(args, PPOConfig)
+    assert (args.learning_rate, args.per_device_train_batch_size, args.num_iterations) == (1e-5, 8, 4)
+    assert args.num_train_epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("sft", trl.SFTConfig), ("reward", RewardConfig), ("dpo", DPOConfig), ("ppo", PPOConfig)]
+)
+def test_every_stage_has_its_config_with_what_is_shared(name, kind, tmp_path):
+    args = RLHFConfig("gpt2", max_grad_norm=0.3, seed=7, **{name: {"weight_decay": 0.1}}).stage(name, tmp_path)
+    assert isinstance(args, kind)
+    assert (args.max_grad_norm, args.seed, args.weight_decay) == (0.3, 7, 0.1)
+    assert args.output_dir == str(tmp_path)
+
+
+def test_a_stages_own_config_is_taken_as_it_is(tmp_path):
+    own = PPOConfig(str(tmp_path), kl_coef=0.3, use_cpu=True)
+    assert RLHFConfig("gpt2", ppo=own).stage("ppo", tmp_path / "x", num_train_epochs=9) is own
+    assert own.output_dir == str(tmp_path / "x")
+    assert own.num_train_epochs == 3.0
+
+
+def test_settings_may_be_json_as_on_the_command_line():
+    assert RLHFConfig("gpt2", ppo='{"kl_coef": 0.5}').stage("ppo").kl_coef == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"algorithm": "grpo"}, "`algorithm` must be one of"),
+        ({"learning_rate": 0}, "`learning_rate` must be a positive number"),
+        ({"batch_size": "8"}, "`batch_size` must be a positive number, got '8'"),
+        ({"ppo": {"klcoef": 1}}, "`ppo` has no setting 'klcoef'.*PPOConfig"),
+        ({"sft": "{broken"}, "`sft` is not JSON"),
+        ({"dpo": [1]}, "`dpo` must be a dict"),
+        ({"bf16": True, "fp16": True}, "choose one"),
+        ({"min_reward_accuracy": 70}, r"must be in \[0, 1\]"),
+        ({"strength_scale": "percent"}, "`strength_scale` must be"),
+        ({"lora": {"rank": 3}}, "`lora` has no setting 'rank'"),
+        ({"output_dir": 3}, "`output_dir` must be text"),
+        ({"eval_prompts": 0}, "`eval_prompts` must be a positive"),
+    ],
+)
+def test_a_wrong_value_is_named(changes, match):
+    with pytest.raises(ValueError, match=match):
+        RLHFConfig(**{"model_name": "gpt2", **changes})
+
+
+def test_qlora_is_lora():
+    config = RLHFConfig("gpt2", load_in_4bit=True, lora={"r": 4})
+    assert config.lora_config("CAUSAL_LM").r == 4
+    assert config.lora_config("SEQ_CLS").modules_to_save is None  # PEFT adds the head for SEQ_CLS
+    assert RLHFConfig("gpt2").lora_config("CAUSAL_LM") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "remote"),
+    [("./reward_model", False), ("reward_model", False), ("/a/b", False), ("Skywork/Reward-V2", True), (None, False)],
+)
+def test_a_hub_name_is_told_from_a_folder(path, remote):
+    assert RLHFConfig("gpt2", reward_model_path=path).reward_is_remote is remote

@@ -1,0 +1,265 @@
+"""RLHFTrainer from end to end on the tiny model, and what it says to bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
+
+from rlhf_ext import PPOTrainer, RewardModel, RLHFConfig, RLHFTrainer, assistant_preferences
+
+from ..conftest import vowels
+
+QUICK = {"gradient_checkpointing": False, "max_steps": 4}
+
+
+def config(tiny, folder, **changes):
+    settings = {
+        "model_name": tiny,
+        "output_dir": str(folder),
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        "ppo_epochs": 2,
+        "bf16": False,
+        "skip_reward_validation": True,
+        "sft": QUICK,
+        "reward": QUICK,
+        "dpo": QUICK,
+        "ppo": {**QUICK, "max_completion_length": 8},
+    }
+    return RLHFConfig(**{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def data():
+    return assistant_preferences("train").select(range(24))
+
+
+@pytest.fixture(scope="module")
+def heldout():
+    return assistant_preferences("heldout").select(range(12))
+
+
+def figures(result):
+    return {figure.name for figure in result.report.figures}
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_ppo_from_preferences_to_report(tiny, tmp_path, data, heldout, lora):
+    run = config(tiny, tmp_path / "run", use_lora=lora, lora={"r": 4})
+    result = RLHFTrainer(config=run).train(data, heldout)
+    assert figures(result) >= {"reward", "harmful_compliance", "over_refusal", "helpfulness", "length", "kl"}
+    assert RewardModel(result.reward_model_path).score(["a"], ["b"]).shape == (1,)
+    AutoModelForCausalLM.from_pretrained(result.policy_path)
+    AutoTokenizer.from_pretrained(result.policy_path)
+    html = Path(result.report_path).read_text()
+    assert "PPO: reward" in html
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert {curve.title for curve in result.report.curves} >= {"Warm start: loss", "PPO: reward"}
+    assert [stage.name for stage in result.report.stages][0] == "Answers before"
+
+
+def test_dpo_needs_no_reward_model(tiny, tmp_path, data, heldout):
+    result = RLHFTrainer(config=config(tiny, tmp_path / "run", algorithm="dpo")).train(data, heldout)
+    assert result.reward_model_path is None
+    assert "reward" not in figures(result)
+    assert not (tmp_path / "run" / "reward_model").exists()
+
+
+def test_a_model_in_memory_and_a_list_of_plain_dicts(tiny, policy, tokenizer, tmp_path):
+    """The five lines of the README, with a model that differs from what is on disk under its name."""
+    with torch.no_grad():
+        policy.model.norm.weight.mul_(1.1)
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    rows = [
+        {"prompt": f"What is {i} + 1?", "chosen": f" It is {i + 1}.", "rejected": " No idea.", "preference_strength": 0.9}
+        for i in range(16)
+    ]
+    trainer = RLHFTrainer(model=policy, tokenizer=tokenizer, config=config(tiny, tmp_path / "run"))
+    result = trainer.train(preference_dataset=rows, eval_dataset=rows[:6], num_epochs=3)
+    assert all(torch.equal(before[name], value) for name, value in policy.state_dict().items())
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "base_model")
+    assert torch.equal(base.model.norm.weight, policy.model.norm.weight)
+    assert figures(result) == {"reward", "helpfulness", "one_liners", "length", "kl"}
+
+
+def test_a_finished_run_is_not_done_again(tiny, tmp_path, data, heldout, monkeypatch):
+    first = RLHFTrainer(config=config(tiny, tmp_path / "run", algorithm="dpo")).train(data, heldout)
+    monkeypatch.setattr("trl.trainer.base_trainer._BaseTrainer.train", None)
+    again = RLHFTrainer(config=config(tiny, tmp_path / "run", algorithm="dpo")).train(data, heldout)
+    assert again.report.to_dict() == first.report.to_dict()
+
+
+def test_without_warm_start_and_with_own_rewards(tiny, tmp_path, data, heldout):
+    run = config(tiny, tmp_path / "run", supervised_warm_start=False)
+    result = RLHFTrainer(config=run, reward_funcs=vowels).train(data, heldout)
+    assert not (tmp_path / "run" / "sft").exists()
+    assert result.reward_model_path is None
+
+
+def test_held_out_rows_are_taken_from_the_preferences(tiny, tmp_path, data, caplog):
+    result = RLHFTrainer(config=config(tiny, tmp_path / "run", algorithm="dpo")).train(data)
+    assert result.report.figures[-1].after.n == 3
+
+
+def test_a_reward_model_that_fails_its_validation_stops_ppo(tiny, tmp_path, data, heldout, monkeypatch):
+    monkeypatch.setattr(PPOTrainer, "train", None)
+    run = config(tiny, tmp_path / "run", skip_reward_validation=False, min_reward_accuracy=1.0)
+    with pytest.raises(ValueError, match="fails its validation: accuracy .* is under the 1 that is asked for"):
+        RLHFTrainer(config=run).train(data, heldout)
+    assert (tmp_path / "run" / "reward_model").is_dir()
+
+
+def test_a_reward_model_that_is_there_is_used_not_trained(tiny, reward_folder, tmp_path, data, heldout, monkeypatch):
+    monkeypatch.setattr("rlhf_ext.trainers.RewardTrainer.train", None)
+    run = config(tiny, tmp_path / "run", reward_model_path=reward_folder)
+    result = RLHFTrainer(config=run).train(data, heldout)
+    assert result.reward_model_path == reward_folder
+
+
+def test_another_run_in_the_folder_is_left_alone(tiny, tmp_path, data, heldout):
+    run = config(tiny, tmp_path / "run", algorithm="dpo")
+    RLHFTrainer(config=run).train(data, heldout)
+    record = (tmp_path / "run" / "run.json").read_bytes()
+    with pytest.raises(FileExistsError, match="holds another run: there `seed` is 42, now it is 43"):
+        RLHFTrainer(config=config(tiny, tmp_path / "run", algorithm="dpo", seed=43)).train(data, heldout)
+    with pytest.raises(FileExistsError, match="`train` is"):
+        RLHFTrainer(config=run).train(data.select(range(20)), heldout)
+    assert (tmp_path / "run" / "run.json").read_bytes() == record
+
+
+def test_a_folder_with_something_else_is_left_alone(tiny, tmp_path, data, heldout):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("x")
+    with pytest.raises(FileExistsError, match="is not empty and holds no run"):
+        RLHFTrainer(config=config(tiny, tmp_path / "run")).train(data, heldout)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+class TestBadInput:
+    """Refused before a weight is loaded or a file written."""
+
+    @pytest.fixture(autouse=True)
+    def _nothing_happens(self, monkeypatch, tmp_path):
+        monkeypatch.setattr("rlhf_ext.pipeline.stages.AutoModelForCausalLM", None)
+        monkeypatch.setattr("rlhf_ext.pipeline.stages.RewardTrainer", None)
+        yield
+        assert not (tmp_path / "run").exists()
+
+    def test_no_model(self, tmp_path):
+        with pytest.raises(ValueError, match="No model"):
+            RLHFTrainer(config=RLHFConfig(output_dir=str(tmp_path / "run")))
+
+    def test_a_model_that_is_none(self, tmp_path):
+        with pytest.raises(TypeError, match="`model` must be"):
+            RLHFTrainer(model=3, config=RLHFConfig(output_dir=str(tmp_path / "run")))
+
+    def test_a_folder_without_a_model(self, tmp_path):
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(FileNotFoundError, match="holds no model"):
+            RLHFTrainer(config=config(str(tmp_path / "empty"), tmp_path / "run"))
+
+    def test_a_model_that_is_nowhere(self, tmp_path):
+        with pytest.raises(OSError, match="nobody/nothing"):
+            RLHFTrainer(config=config("nobody/nothing", tmp_path / "run"))
+
+    def test_empty_data(self, tiny, tmp_path):
+        with pytest.raises(ValueError, match="`preference_dataset` is empty"):
+            RLHFTrainer(config=config(tiny, tmp_path / "run")).train([])
+
+    def test_bad_held_out_data_is_named_as_such(self, tiny, tmp_path, data):
+        with pytest.raises(ValueError, match="`eval_dataset` row 0 has no `chosen`"):
+            RLHFTrainer(config=config(tiny, tmp_path / "run")).train(data, [{"prompt": "a"}])
+
+    def test_too_little_to_hold_out(self, tiny, tmp_path, data):
+        with pytest.raises(ValueError, match="too few to hold some out"):
+            RLHFTrainer(config=config(tiny, tmp_path / "run")).train(data.select(range(5)))
+
+    def test_messages_and_text(self, tiny, tmp_path, data):
+        rows = [{"prompt": "a", "chosen": "b", "rejected": "c"}]
+        with pytest.raises(ValueError, match="has messages, the other text"):
+            RLHFTrainer(config=config(tiny, tmp_path / "run")).train(data, rows)
+
+    def test_no_chat_template(self, tiny, tmp_path, tokenizer, data, heldout):
+        tokenizer.chat_template = None
+        with pytest.raises(ValueError, match="the tokenizer has no chat template"):
+            RLHFTrainer(tiny, tokenizer, config(tiny, tmp_path / "run")).train(data, heldout)
+
+    def test_no_pad_token(self, tiny, tmp_path, tokenizer, data, heldout):
+        bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, chat_template=tokenizer.chat_template)
+        with pytest.raises(ValueError, match="neither a pad nor an EOS token"):
+            RLHFTrainer(tiny, bare, config(tiny, tmp_path / "run")).train(data, heldout)
+
+    def test_a_reward_folder_that_is_no_model(self, tiny, tmp_path):
+        (tmp_path / "rm").mkdir()
+        (tmp_path / "rm" / "x.txt").write_text("x")
+        with pytest.raises(FileNotFoundError, match="holds no model"):
+            RLHFTrainer(config=config(tiny, tmp_path / "run", reward_model_path=str(tmp_path / "rm")))
+
+    def test_a_reward_model_with_two_labels(self, tiny, tmp_path):
+        AutoModelForSequenceClassification.from_pretrained(tiny, num_labels=2).save_pretrained(tmp_path / "rm")
+        with pytest.raises(ValueError, match="2 labels"):
+            RLHFTrainer(config=config(tiny, tmp_path / "run", reward_model_path=str(tmp_path / "rm")))
+
+    def test_a_reward_path_that_is_a_file(self, tiny, tmp_path):
+        (tmp_path / "rm").write_text("x")
+        with pytest.raises(FileExistsError, match="is a file"):
+            RLHFTrainer(config=config(tiny, tmp_path / "run", reward_model_path=str(tmp_path / "rm")))
+
+    def test_own_rewards_for_dpo(self, tiny, tmp_path):
+        with pytest.raises(ValueError, match="`reward_funcs` are for PPO"):
+            RLHFTrainer(config=config(tiny, tmp_path / "run", algorithm="dpo"), reward_funcs=vowels)
+
+    def test_no_epochs(self, tiny, tmp_path, data, heldout):
+        with pytest.raises(ValueError, match="`num_epochs` must be positive"):
+            RLHFTrainer(config=config(tiny, tmp_path / "run")).train(data, heldout, num_epochs=0)
+
+
+def test_a_nan_loss_keeps_the_last_good_checkpoint(tiny, tmp_path, data, heldout, monkeypatch):
+    from trl import SFTTrainer
+
+    compute_loss = SFTTrainer.compute_loss
+
+    def broken(self, *args, **kwargs):
+        loss = compute_loss(self, *args, **kwargs)
+        return loss * float("nan") if self.state.global_step == 3 else loss
+
+    run = config(tiny, tmp_path / "run", checkpoint_steps=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(SFTTrainer, "compute_loss", broken)
+        with pytest.raises(FloatingPointError, match=r"loss of step 4 is NaN.*checkpoint-2"):
+            RLHFTrainer(config=run).train(data, heldout)
+    assert (tmp_path / "run" / "checkpoints" / "sft" / "checkpoint-2").is_dir()
+    RLHFTrainer(config=run).train(data, heldout)  # mended, it goes on from there
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "dpo"])
+def test_it_runs_under_accelerate_launch(tiny, tmp_path, algorithm):
+    """Two processes on the CPU, and one record and report of what they did."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\n"
+        "from rlhf_ext import RLHFConfig, RLHFTrainer, assistant_preferences\n"
+        "quick = {'gradient_checkpointing': False, 'max_steps': 2}\n"
+        "config = RLHFConfig(sys.argv[1], sys.argv[2], output_dir=sys.argv[3], batch_size=2, bf16=False,\n"
+        "    ppo_epochs=1, skip_reward_validation=True, sft=quick, reward=quick, dpo=quick,\n"
+        "    ppo={**quick, 'max_completion_length': 6})\n"
+        "RLHFTrainer(config=config).train(assistant_preferences('train').select(range(16)),\n"
+        "    assistant_preferences('heldout').select(range(6)))\n"
+    )
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
+    result = subprocess.run(
+        [*launch, str(script), tiny, algorithm, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert {"before", "sft", "policy", "after"} <= set(record["stages"])
+    assert (tmp_path / "run" / "report.html").is_file()

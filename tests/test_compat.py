@@ -1,0 +1,37 @@
+import pytest
+import trl
+
+from rlhf_ext import _compat
+
+
+@pytest.mark.parametrize("trainer", [trl.RewardTrainer, trl.DPOTrainer, trl.GRPOTrainer])
+def test_the_seams_of_the_installed_trl_hold(trainer):
+    _compat.check_seams(trainer)
+
+
+def test_a_seam_that_is_gone_is_named_with_the_releases_that_work():
+    class GRPOTrainer(trl.GRPOTrainer):
+        _calculate_rewards = None
+
+    with pytest.raises(ImportError, match=r"GRPOTrainer\._calculate_rewards.*is gone.*1\.16"):
+        _compat.check_seams(GRPOTrainer)
+
+
+def test_a_seam_with_other_parameters_is_named():
+    class GRPOTrainer(trl.GRPOTrainer):
+        def _compute_loss(self, batch):
+            raise NotImplementedError
+
+    with pytest.raises(ImportError, match=r"_compute_loss.*now takes \('self', 'batch'\)"):
+        _compat.check_seams(GRPOTrainer)
+
+
+def test_attributes_are_set_back_after_an_error():
+    class Thing:
+        value = 1
+
+    thing = Thing()
+    with pytest.raises(KeyError), _compat.attributes_set(thing, value=2):
+        assert thing.value == 2
+        raise KeyError
+    assert thing.value == 1
