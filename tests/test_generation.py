@@ -502,7 +502,8 @@ def test_endpoint_sends_messages_and_sampling(serve):
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "two"}]
     assert generator.generate(["one"], max_new_tokens=5, temperature=0, top_p=0.5, stop=["e"], seed=3) == ["r"]
     assert generator.generate([chat]) == ["re: two"]
-    assert server.bodies == [
+    assert generator.generate(["one two three"], stop=["three", "two"]) == ["re: one "]  # the server did not cut
+    assert server.bodies[:2] == [
         {"path": "/v1/chat/completions", "model": "some-model", "messages": [{"role": "user", "content": "one"}],
          "max_tokens": 5, "temperature": 0.0, "top_p": 0.5, "stop": ["e"], "seed": 3},
         {"path": "/v1/chat/completions", "model": "some-model", "messages": chat, "max_tokens": 256,

@@ -154,48 +154,51 @@ def _from_policy(policy: nn.Module) -> PreTrainedModel:
     return model
 
 
-class AttachedCritic:
-    """Hangs a critic on a policy and takes part in its forward.
+class ScoringHooks:
+    """Lets TRL's fused forward of a model do less and give more: two keywords beside `fused_lm_head=True`.
 
-    A forward with `with_values=True` beside TRL's `fused_lm_head=True` gives a [`ScoredOutput`], whose `token_values`
-    of shape `(B, L - 1)` are aligned with `log_probs`: the value of the state before each token.
+    `keep_last=n` keeps the last n positions for the LM head (the labels must be cut alike): those of a prompt would be
+    computed for nothing. `with_values=True` gives a [`ScoredOutput`], whose `token_values` are aligned with
+    `log_probs`: the value of the state before each token.
 
     Args:
-        policy (`PreTrainedModel` or `PeftModel`):
-            The policy, after TRL's trainer has patched it.
-        critic ([`ValueHead`] or [`ValueModel`]):
-            The critic.
+        model (`PreTrainedModel` or `PeftModel`):
+            The model, after TRL's trainer has patched it.
+        critic ([`ValueHead`] or [`ValueModel`], *optional*):
+            The critic, which becomes a submodule of the model.
     """
 
-    def __init__(self, policy: nn.Module, critic: Critic):
-        self.policy, self.critic = policy, critic
-        self._wanted = False
+    def __init__(self, model: nn.Module, critic: Critic | None = None):
+        self.critic = critic
+        self._with_values, self._keep = False, 0
         self._hidden_states: torch.Tensor | None = None
-        policy.add_module(NAME, critic)
-        policy.register_forward_pre_hook(self._before, with_kwargs=True)
-        policy.register_forward_hook(self._after, with_kwargs=True)
-        if isinstance(critic, ValueHead):
-            base = policy.get_base_model() if is_peft_model(policy) else policy
-            base.base_model.register_forward_hook(self._keep_hidden_states)
+        if critic is not None:
+            model.add_module(NAME, critic)
+        model.register_forward_pre_hook(self._before, with_kwargs=True)
+        model.register_forward_hook(self._after, with_kwargs=True)
+        base = model.get_base_model() if is_peft_model(model) else model
+        base.base_model.register_forward_hook(self._on_backbone)
 
     def _before(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        self._wanted = kwargs.pop("with_values", False)
+        self._with_values, self._keep = kwargs.pop("with_values", False), kwargs.pop("keep_last", 0)
         return args, kwargs
 
-    def _keep_hidden_states(self, module: nn.Module, args: tuple, output: Any) -> None:
-        if self._wanted:
+    def _on_backbone(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        if self._keep:
+            output.last_hidden_state = output.last_hidden_state[:, -self._keep :]
+        if self._with_values:
             self._hidden_states = output.last_hidden_state
+        return output
 
     def _after(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
-        if not self._wanted:
+        if not self._with_values:
             return None
-        self._wanted = False
         if isinstance(self.critic, ValueHead):
             values = self.critic.score(self._hidden_states.to(self.critic.score.weight.dtype)).squeeze(-1)
-            self._hidden_states = None
         else:
             names = ("input_ids", "attention_mask", "position_ids")
-            values = self.critic(**{name: kwargs[name] for name in names if name in kwargs})
+            values = self.critic(**{name: kwargs[name] for name in names if name in kwargs})[:, -self._keep :]
+        self._hidden_states, self._with_values, self._keep = None, False, 0
         return ScoredOutput(
             log_probs=output.log_probs,
             entropy=output.entropy,

@@ -24,7 +24,7 @@ from .._compat import attributes_set, check_seams
 from ..rewards.model import RewardModel
 from .advantages import gae, token_rewards, value_losses, whiten
 from .callbacks import FiniteLoss
-from .critic import NAME, AttachedCritic, hidden, make_critic
+from .critic import NAME, ScoringHooks, hidden, make_critic
 from .ppo_config import PPOConfig
 
 check_seams(trl.GRPOTrainer)
@@ -91,7 +91,7 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
         if args is None:
             name = model if isinstance(model, str) else model.config._name_or_path
             args = PPOConfig(f"{Path(name).name or 'model'}-PPO")
-        self._critic: AttachedCritic | None = None  # GRPOTrainer's __init__ may already score
+        self._critic: ScoringHooks | None = None  # GRPOTrainer's __init__ may already score
         self._token_values: torch.Tensor | None = None
         reward_funcs = self._wrap_reward_models(reward_funcs, args, kwargs)
         peft = kwargs.get("peft_config") is not None or (not isinstance(model, str) and is_peft_model(model))
@@ -105,7 +105,9 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
             self._adopt_reference(ref_model)
         reward_models = [function.model for function in self.reward_funcs if isinstance(function, RewardModel)]
         critic = make_critic(value_model, self.model, reward_models[0] if reward_models else None)
-        self._critic = AttachedCritic(self.model, critic)
+        self._critic = ScoringHooks(self.model, critic)
+        if self.ref_model is not None:
+            ScoringHooks(self.accelerator.unwrap_model(self.ref_model))
 
     def _wrap_reward_models(self, reward_funcs: Any, args: PPOConfig, kwargs: dict[str, Any]) -> Any:
         if reward_funcs is None:
@@ -143,7 +145,7 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
         # Only the model is looked at, so that a change of TRL's signature does not matter.
-        scorer = _Scorer(model, with_values=self._critic is not None and model is not self.ref_model)
+        scorer = _Scorer(model, with_values=model is not self.ref_model and self._token_values is None)
         output = super()._get_per_token_logps_and_entropies(scorer, *args, **kwargs)
         if scorer.values and self._token_values is None:  # with PEFT, the reference's pass comes second
             self._token_values = torch.cat(scorer.values)
@@ -331,7 +333,8 @@ _FORWARD_KEYS = (
 
 
 class _Scorer:
-    """Calls a model with what TRL leaves out: positions that left padding does not shift, and the critic's values."""
+    """Calls a model with what TRL leaves out: positions that left padding does not shift, no logits for the prompt, and
+    the critic's values."""
 
     def __init__(self, model, with_values: bool):
         self.model, self.with_values = model, with_values
@@ -341,6 +344,12 @@ class _Scorer:
         mask = inputs.get("attention_mask")
         if mask is not None and "pixel_values" not in inputs and "mm_token_type_ids" not in inputs:
             inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        # Nothing is asked of the prompt: one position before the first label is where its prediction stands.
+        scored = (inputs["labels"] != -100).any(dim=0).nonzero()
+        keep = inputs["labels"].size(1) - int(scored[0]) + 1 if len(scored) else 0
+        if 0 < keep < inputs["labels"].size(1):
+            inputs["labels"] = inputs["labels"][:, -keep:]
+            inputs["keep_last"] = keep
         if self.with_values:
             inputs["with_values"] = True
         outputs = self.model(**inputs)

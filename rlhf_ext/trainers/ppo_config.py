@@ -32,6 +32,8 @@ class PPOConfig(trl.GRPOConfig):
             PPO epochs over each rollout.
         scale_rewards (`str`, *optional*, defaults to `"none"`):
             Not used: advantages come from the critic.
+        disable_dropout (`bool`, *optional*, defaults to `True`):
+            Dropout would make the ratio of a policy to itself differ from 1.
 
         > Parameters of PPO
 
@@ -61,6 +63,9 @@ class PPOConfig(trl.GRPOConfig):
     )
     num_iterations: int = field(default=4, metadata={"help": "PPO epochs over each rollout."})
     scale_rewards: str = field(default="none", metadata={"help": "Not used: advantages come from the critic."})
+    disable_dropout: bool = field(
+        default=True, metadata={"help": "Whether dropout is off; with it, a policy's ratio to itself is not 1."}
+    )
     kl_coef: float = field(
         default=0.05, metadata={"help": "Weight of the KL penalty in each token's reward. 0 needs no reference model."}
     )
