@@ -89,8 +89,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"unknown command {command!r}; there are {', '.join(_COMMANDS)}.")
     # `--config=FILE` as well as `--config FILE`; TRL reads the latter alone.
     arguments = [part for a in arguments for part in (a.split("=", 1) if a.startswith("--config=") else [a])]
+    import warnings
+
     import yaml
 
+    # Notes of libraries to their developers, and bars for what takes no time, would bury what the user should see.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         _COMMANDS[command](arguments)
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError, yaml.YAMLError) as error:
@@ -109,7 +115,10 @@ def _complain(message: str) -> int:
 
 
 def _parse(command: str, dataclasses: list[type], arguments: list[str], **defaults: Any) -> tuple[Any, ...]:
+    from transformers.utils import logging
     from trl import TrlParser
+
+    logging.disable_progress_bar()  # of weights being loaded; stages have bars of their own
 
     class Parser(TrlParser):
         def error(self, message: str) -> NoReturn:
@@ -179,7 +188,6 @@ def _train(command: str, data_class: type, arguments: list[str], make: Callable[
     }
     kwargs = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
     args.model_init_kwargs = {**{k: v for k, v in kwargs.items() if v is not None}, **(args.model_init_kwargs or {})}
-    args.trust_remote_code = args.trust_remote_code or model.trust_remote_code
     trainer = make(options, model.model_name_or_path, settings)
     checkpoint = get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
     trainer.train(resume_from_checkpoint=checkpoint)

@@ -249,10 +249,9 @@ def test_leaves_model_and_tokenizer_as_they_were(model, tokenizer):
     generator = LocalGenerator(model, tokenizer)
     generator.generate(PROMPTS, max_new_tokens=2)
     generator.choice_logprobs(PROMPTS, ["a", "b"])
-    with pytest.raises(RuntimeError, match="out of memory"):
-        with generator._evaluating(seed=1):
-            assert not any(module.training for module in model.modules())
-            raise RuntimeError("out of memory")
+    with pytest.raises(RuntimeError, match="out of memory"), generator._evaluating(seed=1):
+        assert not any(module.training for module in model.modules())
+        raise RuntimeError("out of memory")
     assert [module.training for module in model.modules()] == modes and model.is_gradient_checkpointing
     assert model.generation_config.to_dict() == config
     assert (tokenizer.padding_side, tokenizer.pad_token) == sides
@@ -586,6 +585,7 @@ def test_endpoint_key_comes_from_the_environment_and_shows_nowhere(serve, monkey
     monkeypatch.setenv("MY_KEY", "secret-123\n")  # a newline from a file is no part of the key
     generator.generate(["a"])
     assert server.keys == ["Bearer not-needed", "Bearer secret-123"]
+    generator = EndpointGenerator(server.url, "m", api_key_env="MY_KEY")
     with pytest.raises(openai.AuthenticationError) as error:
         generator.generate(["a"])
     assert "secret-123" not in repr(generator) + repr(vars(generator)) + repr(error.value) + str(error.value)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from datasets import Dataset
 
 from ..rewards.refusal import Refusal
 from ..stats import bootstrap_mean, paired_difference, wilson
@@ -20,8 +19,50 @@ HARMFUL, BORDERLINE = "harmful", "borderline"
 
 _WORD = re.compile(r"\w+")
 _COMMON = frozenset(
-    "a an and are as at be but by can do for from has have i if in is it its my of on or so that the their them they "
-    "this to was we what when which will with you your".split()
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "but",
+        "by",
+        "can",
+        "do",
+        "for",
+        "from",
+        "has",
+        "have",
+        "i",
+        "if",
+        "in",
+        "is",
+        "it",
+        "its",
+        "my",
+        "of",
+        "on",
+        "or",
+        "so",
+        "that",
+        "the",
+        "their",
+        "them",
+        "they",
+        "this",
+        "to",
+        "was",
+        "we",
+        "what",
+        "when",
+        "which",
+        "will",
+        "with",
+        "you",
+        "your",
+    ]
 )
 
 
@@ -72,9 +113,7 @@ def compare(answers: Answers, reward: RewardFunction | None = None) -> list[Figu
     ]
     words = [[float(len(_WORD.findall(answer))) for answer in side] for side in (answers.before, answers.after)]
     short = [[float(count < 12) for count in side] for side in words]
-    refused = [
-        refusal(prompts=answers.prompts, completions=side) for side in (answers.before, answers.after)
-    ]
+    refused = [refusal(prompts=answers.prompts, completions=side) for side in (answers.before, answers.after)]
     complied = [[1 - flag for flag in side] for side in refused]
     figures: list[Figure | None] = []
     if reward is not None:
@@ -175,7 +214,9 @@ def _likeness(answer: str, reference: str) -> float:
 
 
 @torch.no_grad()
-def sequence_logprobs(model: Any, tokenizer: Any, prompts: list[Any], answers: list[str], batch_size: int) -> list[float]:
+def sequence_logprobs(
+    model: Any, tokenizer: Any, prompts: list[Any], answers: list[str], batch_size: int
+) -> list[float]:
     """Sums of log-probabilities (nats) of answers, without their end token, given their prompts.
 
     Args:
@@ -197,24 +238,33 @@ def sequence_logprobs(model: Any, tokenizer: Any, prompts: list[Any], answers: l
         else:
             start = tokenizer(prompt)["input_ids"] or [tokenizer.bos_token_id or tokenizer.eos_token_id]
         rows.append((start, tokenizer(answer, add_special_tokens=False)["input_ids"]))
-    order = sorted(range(len(rows)), key=lambda i: -sum(map(len, rows[i])))
     sums = [0.0] * len(rows)
+    order = sorted(range(len(rows)), key=lambda i: -sum(map(len, rows[i])))
     model.eval()
     for first in range(0, len(order), batch_size):
         picked = order[first : first + batch_size]
-        longest = max(sum(map(len, rows[i])) for i in picked)
-        ids = torch.zeros(len(picked), longest, dtype=torch.long)
-        mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-        for line, i in enumerate(picked):  # padded on the right: it changes nothing before it
-            start, answer_ids = rows[i]
-            ids[line, : len(start) + len(answer_ids)] = torch.tensor(start + answer_ids)
-            mask[line, : len(start) + len(answer_ids)] = 1
-            labels[line, len(start) : len(start) + len(answer_ids)] = torch.tensor(answer_ids, dtype=torch.long)
-        device = model.device
-        logits = model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits[:, :-1]
-        losses = torch.nn.functional.cross_entropy(
-            logits.float().transpose(1, 2), labels[:, 1:].to(device), ignore_index=-100, reduction="none"
-        )
-        for line, i in enumerate(picked):
-            sums[i] = -float(losses[line].sum())
+        for i, total in zip(picked, _answer_logprobs(model, [rows[i] for i in picked]), strict=True):
+            sums[i] = total
     return sums
+
+
+def _answer_logprobs(model: Any, rows: list[tuple[list[int], list[int]]]) -> list[float]:
+    """Padded on the left, so that the answers end together and the prompts need no logits."""
+    longest, answer = max(sum(map(len, row)) for row in rows), max(len(ids) for _, ids in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+    for line, (start, end) in enumerate(rows):
+        ids[line, longest - len(start) - len(end) :] = torch.tensor(start + end)
+        mask[line, longest - len(start) - len(end) :] = 1
+        labels[line, longest - len(end) :] = torch.tensor(end, dtype=torch.long)
+    inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+    logits = model(
+        **{name: value.to(model.device) for name, value in inputs.items()}, use_cache=False, logits_to_keep=answer + 1
+    ).logits[:, :-1]
+    losses = torch.nn.functional.cross_entropy(
+        logits.float().transpose(1, 2),
+        labels[:, longest - answer :].to(logits.device),
+        ignore_index=-100,
+        reduction="none",
+    )
+    return (-losses.sum(1)).tolist()

@@ -124,7 +124,10 @@ class RLHFConfig:
     )
     strength_scale: str = field(
         default="probability",
-        metadata={"help": "preference_strength as 'probability' (0.5-1) or 'unit' (0-1).", "choices": ["probability", "unit"]},
+        metadata={
+            "help": "preference_strength as 'probability' (0.5-1) or 'unit' (0-1).",
+            "choices": ["probability", "unit"],
+        },
     )
     min_reward_accuracy: float = field(
         default=0.6, metadata={"help": "Held-out accuracy under which PPO may not use a reward model."}
@@ -183,7 +186,9 @@ class RLHFConfig:
             raise ValueError(f"`{name}` must be a dict of settings or a config object, got {settings!r}.")
         known = {f.name for f in fields(stage_class(name))}
         if unknown := sorted(set(settings) - known):
-            raise ValueError(f"`{name}` has no setting {unknown[0]!r}. See the fields of {stage_class(name).__name__}.")
+            raise ValueError(
+                f"`{name}` has no setting {unknown[0]!r}. See the fields of {stage_class(name).__name__}."
+            )
 
     def stage(self, name: str, output_dir: str | Path | None = None, **defaults: Any) -> Any:
         """The TRL configuration of a stage.
@@ -248,7 +253,7 @@ class RLHFConfig:
     @property
     def reward_is_remote(self) -> bool:
         """Whether `reward_model_path` is a name on the hub rather than a folder (`owner/name`, no such folder)."""
-        path = self.reward_path
+        path = self.reward_model_path or ""
         return bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path)) and not Path(path).parent.exists()
 
     def to_dict(self) -> dict[str, Any]:

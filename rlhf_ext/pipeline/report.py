@@ -108,9 +108,7 @@ def _notes(results: dict[str, dict[str, Any]]) -> list[str]:
     ]
     validation = results["validation"]
     if validation:
-        groups = ", ".join(
-            f"{name} {Estimate.from_dict(value)}" for name, value in validation["by_category"].items()
-        )
+        groups = ", ".join(f"{name} {Estimate.from_dict(value)}" for name, value in validation["by_category"].items())
         notes.append(
             f"Reward model on held-out pairs: accuracy {Estimate.from_dict(validation['accuracy'])}"
             + (f"; by category: {groups}" if groups else "")

@@ -130,7 +130,7 @@ def train_reward(run: Run, data: Dataset, start: Path | None, title: str) -> dic
 def load_reward(run: Run) -> RewardModel:
     """The run's reward model, on this process's device."""
     options = {"trust_remote_code": True} if run.config.trust_remote_code else {}
-    return RewardModel(run.config.reward_path, batch_size=run.config.batch_size, progress=True, **options).to(
+    return RewardModel(run.config.reward_path, batch_size=2 * run.config.batch_size, progress=True, **options).to(
         PartialState().device
     )
 
@@ -141,7 +141,9 @@ def validate(run: Run, heldout: Dataset) -> dict[str, Any]:
     return {**validation.to_dict(), "refusal": validation.refusal(run.config.min_reward_accuracy)}
 
 
-def align_ppo(run: Run, data: Dataset, start: Path | None, num_epochs: float, reward: Any, title: str) -> dict[str, Any]:
+def align_ppo(
+    run: Run, data: Dataset, start: Path | None, num_epochs: float, reward: Any, title: str
+) -> dict[str, Any]:
     """PPO on the prompts against the reward."""
     defaults = {"num_train_epochs": num_epochs, "disable_tqdm": True}
     args = run.config.stage("ppo", run.record.checkpoints("policy"), **defaults)
@@ -185,14 +187,16 @@ def answer(run: Run, rows: Dataset, policy: Path | None, title: str) -> dict[str
     """Greedy answers of a model to held-out prompts."""
     args = run.config.stage("ppo", run.record.checkpoints("policy"))
     new_tokens = run.config.eval_max_new_tokens or args.max_completion_length
-    generator = LocalGenerator(run.load_policy(policy), run.tokenizer, run.config.batch_size, progress=True)
+    generator = LocalGenerator(run.load_policy(policy), run.tokenizer, 2 * run.config.batch_size, progress=True)
     return {"answers": generator.generate(list(rows["prompt"]), max_new_tokens=new_tokens, temperature=0)}
 
 
 def divergence(run: Run, rows: Dataset, policy: Path, answers: list[str]) -> dict[str, Any]:
     """log p_after - log p_before of the answers of the model after."""
     sums = [
-        sequence_logprobs(run.load_policy(path), run.tokenizer, list(rows["prompt"]), answers, run.config.batch_size)
+        sequence_logprobs(
+            run.load_policy(path), run.tokenizer, list(rows["prompt"]), answers, 2 * run.config.batch_size
+        )
         for path in (policy, None)
     ]
     return {"kl": [after - before for after, before in zip(*sums, strict=True)]}

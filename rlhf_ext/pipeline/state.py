@@ -14,7 +14,7 @@ from datasets import Dataset
 _FILE = "run.json"
 
 # Settings that do not change what a run computes: they may differ when it goes on.
-_FREE = ("output_dir", "report_to", "checkpoint_steps", "trust_remote_code", "eval_prompts", "eval_max_new_tokens")
+_FREE = ("output_dir", "report_to", "checkpoint_steps", "trust_remote_code")
 
 
 class RunRecord:

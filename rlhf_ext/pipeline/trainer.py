@@ -96,12 +96,14 @@ class RLHFTrainer:
         self._model = model if model is not None else self.config.model_name
         if self._model is None:
             raise ValueError("No model: pass `model`, or set `model_name` in the config.")
-        if not isinstance(self._model, str | PreTrainedModel) and not is_peft_model(self._model):
+        if not isinstance(self._model, str | torch.nn.Module):
             raise TypeError(
                 f"`model` must be a folder, a hub name or a transformers model, got {type(self._model).__name__}."
             )
         if reward_funcs is not None and self.config.algorithm == "dpo":
-            raise ValueError("`reward_funcs` are for PPO; DPO learns from the pairs. Set algorithm='ppo', or drop them.")
+            raise ValueError(
+                "`reward_funcs` are for PPO; DPO learns from the pairs. Set algorithm='ppo', or drop them."
+            )
         self.reward_funcs = reward_funcs
         self.tokenizer = tokenizer or self._load_tokenizer()
         if not self.config.reward_is_remote:
@@ -114,7 +116,13 @@ class RLHFTrainer:
         if isinstance(self._model, str) and Path(name).is_dir() and not (Path(name) / "config.json").is_file():
             raise FileNotFoundError(f"{name} holds no model: there is no config.json in it.")
         options = {"trust_remote_code": self.config.trust_remote_code}
-        AutoConfig.from_pretrained(name, **options)  # a missing model is told apart from a missing tokenizer
+        try:
+            AutoConfig.from_pretrained(name, **options)
+        except OSError as error:
+            raise FileNotFoundError(
+                f"No model {name!r}: it is no folder with a model in it, and the hub did not give it "
+                f"({str(error).splitlines()[0]})"
+            ) from error
         return AutoTokenizer.from_pretrained(name, **options)
 
     def train(
@@ -169,7 +177,9 @@ class RLHFTrainer:
         else:
             heldout = prepare_preferences(heldout, scale, "eval_dataset")
         if has_messages(data) != has_messages(heldout):
-            raise ValueError("One of `preference_dataset` and `eval_dataset` has messages, the other text. Use one kind.")
+            raise ValueError(
+                "One of `preference_dataset` and `eval_dataset` has messages, the other text. Use one kind."
+            )
         if has_messages(data) and self.tokenizer.chat_template is None:
             raise ValueError(
                 "The preferences are messages, but the tokenizer has no chat template. Set `tokenizer.chat_template`, "
@@ -210,13 +220,15 @@ class RLHFTrainer:
             rows = heldout.select(range(config.eval_prompts))
         wants_reward = config.reward_model_path is not None or (config.algorithm == "ppo" and not self.reward_funcs)
         plan = _Plan(config, wants_reward)
-        before = run.stage("before", lambda: stages.answer(run, rows, None, plan.title("before")))
+        run.stage("before", lambda: stages.answer(run, rows, None, plan.title("before")))
         start = None
         if config.supervised_warm_start:
             run.stage("sft", lambda: stages.warm_start(run, data, plan.title("sft")))
             start = run.folder / "sft"
         if wants_reward:
-            if not config.reward_is_remote and not _holds_model(config.reward_path):
+            # A model that this run began to train and was killed before it could say so is this run's to finish.
+            begun = run.record.checkpoints("reward_model").is_dir() or run.record.finished("reward_model")
+            if not config.reward_is_remote and (begun or not _holds_model(config.reward_path)):
                 run.stage("reward_model", lambda: stages.train_reward(run, data, start, plan.title("reward_model")))
             plan.announce("validation")
             validation = run.stage("validation", lambda: stages.validate(run, heldout))

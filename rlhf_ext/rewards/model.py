@@ -111,7 +111,9 @@ class RewardModel:
             ValueError: If the lengths differ, or a score is NaN or infinite (named by row).
         """
         if len(prompts) != len(responses):
-            raise ValueError(f"{len(prompts)} prompts but {len(responses)} responses: one response a prompt is needed.")
+            raise ValueError(
+                f"{len(prompts)} prompts but {len(responses)} responses: one response a prompt is needed."
+            )
         ids = [self._tokenize(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
         order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
         scores = torch.empty(len(ids))
@@ -138,7 +140,9 @@ class RewardModel:
                     f"The reward model {self.__name__} has no chat template, so it cannot read messages. Give plain "
                     "text, or set `tokenizer.chat_template` to the template it was trained with."
                 )
-            ids = self.tokenizer.apply_chat_template([*prompt, *messages], tokenize=True, return_dict=True)["input_ids"]
+            ids = self.tokenizer.apply_chat_template([*prompt, *messages], tokenize=True, return_dict=True)[
+                "input_ids"
+            ]
         else:
             if is_messages(response):
                 raise TypeError(f"A text prompt with messages as its response: {response!r}. Use one kind for both.")
@@ -182,8 +186,10 @@ def load_reward_model(path: str | Path, **model_kwargs: Any) -> nn.Module:
     model_kwargs.setdefault("dtype", "auto")
     if (Path(path) / "adapter_config.json").is_file():
         from peft import AutoPeftModelForSequenceClassification
+        from trl.trainer.reward_trainer import suppress_seqcls_warning
 
-        return AutoPeftModelForSequenceClassification.from_pretrained(str(path), num_labels=1, **model_kwargs)
+        with suppress_seqcls_warning():  # the base has no head; the adapter brings it
+            return AutoPeftModelForSequenceClassification.from_pretrained(str(path), num_labels=1, **model_kwargs)
     model = AutoModelForSequenceClassification.from_pretrained(str(path), **model_kwargs)
     _check_architecture(model.config.architectures or [], str(path))
     return model

@@ -126,7 +126,7 @@ class PPOConfig(trl.GRPOConfig):
         every = self.updates_per_rollout
         if self.save_strategy == "steps" and self.save_steps >= 1 and self.save_steps % every:
             aligned = every * (int(self.save_steps) // every + 1)
-            logger.warning(
+            logger.warning_once(
                 f"`save_steps` goes from {int(self.save_steps)} to {aligned}: checkpoints are written between two "
                 f"rollouts of {every} optimizer steps, so that a resumed run equals an undisturbed one."
             )

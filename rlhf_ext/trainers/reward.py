@@ -119,9 +119,7 @@ class RewardTrainer(FiniteLoss, trl.RewardTrainer):
         scale = self.args.strength_scale * (2 * strength - 1)
         if self._strength_loss == "margin":
             inputs["margin"] = scale
-        loss, outputs = super().compute_loss(
-            model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
-        )
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
         if self._strength_loss != "margin":
             chosen, rejected = torch.chunk(outputs.logits.squeeze(-1), chunks=2)
             difference = chosen - rejected

@@ -16,6 +16,7 @@ POINTS = {
         "sft:5",  # after one
         "sft",  # after the work, before the record
         "reward_model:3",
+        "reward_model",
         "validation",
         "policy:1",
         "policy:5",

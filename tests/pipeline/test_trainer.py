@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+)
 
 from rlhf_ext import PPOTrainer, RewardModel, RLHFConfig, RLHFTrainer, assistant_preferences
 
@@ -41,7 +48,12 @@ def data():
 
 @pytest.fixture(scope="module")
 def heldout():
-    return assistant_preferences("heldout").select(range(12))
+    rows = assistant_preferences("heldout")
+    return rows.select([i for name in sorted(set(rows["category"])) for i in indices(rows, name)[:2]])
+
+
+def indices(rows, category):
+    return [i for i, found in enumerate(rows["category"]) if found == category]
 
 
 def figures(result):
@@ -60,7 +72,7 @@ def test_ppo_from_preferences_to_report(tiny, tmp_path, data, heldout, lora):
     assert "PPO: reward" in html
     assert not (tmp_path / "run" / "checkpoints").exists()
     assert {curve.title for curve in result.report.curves} >= {"Warm start: loss", "PPO: reward"}
-    assert [stage.name for stage in result.report.stages][0] == "Answers before"
+    assert result.report.stages[0].name == "Answers before"
 
 
 def test_dpo_needs_no_reward_model(tiny, tmp_path, data, heldout):
@@ -76,7 +88,12 @@ def test_a_model_in_memory_and_a_list_of_plain_dicts(tiny, policy, tokenizer, tm
         policy.model.norm.weight.mul_(1.1)
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     rows = [
-        {"prompt": f"What is {i} + 1?", "chosen": f" It is {i + 1}.", "rejected": " No idea.", "preference_strength": 0.9}
+        {
+            "prompt": f"What is {i} + 1?",
+            "chosen": f" It is {i + 1}.",
+            "rejected": " No idea.",
+            "preference_strength": 0.9,
+        }
         for i in range(16)
     ]
     trainer = RLHFTrainer(model=policy, tokenizer=tokenizer, config=config(tiny, tmp_path / "run"))
@@ -164,7 +181,7 @@ class TestBadInput:
             RLHFTrainer(config=config(str(tmp_path / "empty"), tmp_path / "run"))
 
     def test_a_model_that_is_nowhere(self, tmp_path):
-        with pytest.raises(OSError, match="nobody/nothing"):
+        with pytest.raises(FileNotFoundError, match="No model 'nobody/nothing'"):
             RLHFTrainer(config=config("nobody/nothing", tmp_path / "run"))
 
     def test_empty_data(self, tiny, tmp_path):
@@ -191,6 +208,7 @@ class TestBadInput:
 
     def test_no_pad_token(self, tiny, tmp_path, tokenizer, data, heldout):
         bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, chat_template=tokenizer.chat_template)
+        bare.pad_token = None
         with pytest.raises(ValueError, match="neither a pad nor an EOS token"):
             RLHFTrainer(tiny, bare, config(tiny, tmp_path / "run")).train(data, heldout)
 
@@ -251,7 +269,16 @@ def test_it_runs_under_accelerate_launch(tiny, tmp_path, algorithm):
         "RLHFTrainer(config=config).train(assistant_preferences('train').select(range(16)),\n"
         "    assistant_preferences('heldout').select(range(6)))\n"
     )
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
     launch += ["--mixed_precision", "no", "--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
     result = subprocess.run(
         [*launch, str(script), tiny, algorithm, str(tmp_path / "run")],
@@ -263,3 +290,22 @@ def test_it_runs_under_accelerate_launch(tiny, tmp_path, algorithm):
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert {"before", "sft", "policy", "after"} <= set(record["stages"])
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_qlora_and_bf16_run_on_the_cpu(tiny, tmp_path, data, heldout):
+    run = config(tiny, tmp_path / "run", algorithm="dpo", load_in_4bit=True, bf16=True, lora={"r": 4})
+    result = RLHFTrainer(config=run).train(data, heldout)
+    assert (Path(result.policy_path) / "adapter_model.safetensors").is_file()
+
+
+def test_gpt2_with_plain_text(tokenizer, tmp_path):
+    """The model of every first tutorial: absolute positions, dropout, no pad token, no chat template."""
+    tokenizer.chat_template, tokenizer.pad_token = None, None
+    sizes = {"n_positions": 128, "n_embd": 32, "n_layer": 2, "n_head": 2}
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **sizes, **ids))
+    rows = [{"prompt": f"What is {i} + 1?", "chosen": f" It is {i + 1}.", "rejected": " No idea."} for i in range(16)]
+    run = config(None, tmp_path / "run", reward_model_path=str(tmp_path / "reward_model"))
+    result = RLHFTrainer(model=model, tokenizer=tokenizer, config=run).train(rows, rows[:6], num_epochs=1)
+    assert figures(result) == {"reward", "helpfulness", "one_liners", "length", "kl"}
+    assert RewardModel(tmp_path / "reward_model").score(["a"], ["b"]).shape == (1,)

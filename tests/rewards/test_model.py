@@ -80,7 +80,9 @@ def test_an_adapter_that_our_trainer_wrote_loads_with_its_head(tiny, preferences
     trainer.train()
     trainer.save_model(str(tmp_path / "adapter"))
     memory = RewardModel(trainer.model, AutoTokenizer.from_pretrained(tiny)).score(["a"], ["b"])
-    assert torch.allclose(RewardModel(tmp_path / "adapter", dtype=torch.float32).score(["a"], ["b"]), memory, atol=1e-5)
+    assert torch.allclose(
+        RewardModel(tmp_path / "adapter", dtype=torch.float32).score(["a"], ["b"]), memory, atol=1e-5
+    )
 
 
 def test_an_adapter_without_its_head_is_refused(tmp_path):

@@ -40,7 +40,5 @@ def test_it_agrees_with_the_projects_own_labels():
         rows = assistant_preferences(split)
         found = Refusal()(prompts=rows["prompt"][:], completions=[text_of(c) for c in rows["chosen"]])
         expected = [float(category == "harmful") for category in rows["category"]]
-        wrong = [
-            text_of(c)[:120] for c, f, e in zip(rows["chosen"], found, expected, strict=True) if f != e
-        ]
+        wrong = [text_of(c)[:120] for c, f, e in zip(rows["chosen"], found, expected, strict=True) if f != e]
         assert len(wrong) <= 0.03 * len(rows), wrong

@@ -10,9 +10,7 @@ def slow_gae(rewards, values, gamma, lam):
     """A_t = sum_l (gamma lam)^l delta_{t+l}, equation 16 of 1506.02438, term by term."""
     values = [*values, 0.0]
     deltas = [r + gamma * values[t + 1] - values[t] for t, r in enumerate(rewards)]
-    return [
-        sum((gamma * lam) ** step * delta for step, delta in enumerate(deltas[t:])) for t in range(len(rewards))
-    ]
+    return [sum((gamma * lam) ** step * delta for step, delta in enumerate(deltas[t:])) for t in range(len(rewards))]
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.99, 0.0)])

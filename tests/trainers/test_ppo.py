@@ -10,8 +10,13 @@ import trl
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, GPT2Config
-from transformers import GPT2LMHeadModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 
 from rlhf_ext import PPOConfig, PPOTrainer, RewardModel
 from rlhf_ext.trainers.critic import NAME, ValueHead, ValueModel
@@ -125,7 +130,9 @@ def test_left_padding_changes_no_logprob_value_or_reference(kind, tiny, tmp_path
     trainer = make(tiny, prompts, quick, value_model=None, kl_coef=0.1)
     torch.nn.init.normal_(trainer._critic.critic.model.score.weight)
     trainer.ref_model = trainer.accelerator.unwrap_model(trainer.ref_model)
-    rows = [{"prompt": [{"role": "user", "content": text}]} for text in ("Hi", "a longer question about lawns and moss")]
+    rows = [
+        {"prompt": [{"role": "user", "content": text}]} for text in ("Hi", "a longer question about lawns and moss")
+    ]
     output = rollout(trainer, rows * 2)
     assert output["prompt_mask"].sum(1).unique().numel() > 1, "the rows must differ in length"
     mask = output["completion_mask"]
@@ -275,7 +282,9 @@ def test_the_critic_has_its_own_learning_rate(tiny, prompts, quick):
 
 @pytest.mark.parametrize("value_model", ["shared", None])
 @pytest.mark.parametrize("lora", [False, True])
-def test_the_saved_policy_is_a_plain_model_with_the_critic_beside_it(tiny, prompts, quick, value_model, lora, tmp_path):
+def test_the_saved_policy_is_a_plain_model_with_the_critic_beside_it(
+    tiny, prompts, quick, value_model, lora, tmp_path
+):
     peft_config = LoraConfig(r=4, target_modules="all-linear") if lora else None
     trainer = make(tiny, prompts, quick, peft_config=peft_config, value_model=value_model, max_steps=2)
     trainer.train()
@@ -408,7 +417,10 @@ def test_without_a_penalty_there_is_no_reference(tiny, prompts, quick):
 
 
 def test_several_rewards_are_weighted(tiny, quick, prompts):
-    one, two = (lambda completions, **_: [1.0] * len(completions)), (lambda completions, **_: [10.0] * len(completions))
+    one, two = (
+        (lambda completions, **_: [1.0] * len(completions)),
+        (lambda completions, **_: [10.0] * len(completions)),
+    )
     trainer = make(tiny, prompts, quick, [one, two], reward_weights=[0.5, 0.1], max_steps=1)
     trainer.train()
     assert logged(trainer, "objective/scores") == [pytest.approx(1.5)]

@@ -1,0 +1,223 @@
+"""Text from a language model in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from tqdm.auto import tqdm
+from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
+
+from ..types import Prompt
+from .sampling import check_choices, check_prompts, check_sampling, cut
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
+
+
+class LocalGenerator:
+    """Writes with a decoder-only language model in this process.
+
+    Leaves model and tokenizer as they were: each module's train or eval mode, generation config, padding side, pad
+    token. Of the model's generation config only the start and end tokens count: temperature 1 samples the model's own
+    distribution. With a `seed`, the same prompts and batch size give the same texts, and torch's global random state
+    stays as it was. Under FSDP or ZeRO-3, pass the unwrapped model.
+
+    `choice_logprobs` sums over the tokens of a choice. Prompt and choice are tokenized as one text: write the space
+    that belongs between them (`" A"` after `"Answer:"`).
+
+    Args:
+        model ([`~transformers.PreTrainedModel`] or [`~peft.PeftModel`]): The language model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer; with a chat template for messages.
+        batch_size (`int`, *optional*, defaults to `16`): Prompts a batch, at least 1; like lengths go together.
+        progress (`bool`, *optional*, defaults to `False`): Whether to show a bar with the remaining time.
+
+    Raises:
+        ValueError: If the model is an encoder-decoder or `batch_size` < 1. From the methods: if a prompt is too long
+            for the model, is empty with no token to start from, or has messages and there is no chat template.
+
+    Example:
+
+    ```python
+    >>> from rlhf_ext.generation import LocalGenerator
+    >>> from transformers import AutoModelForCausalLM, AutoTokenizer
+    >>> name = "Qwen/Qwen2.5-0.5B-Instruct"
+    >>> generator = LocalGenerator(AutoModelForCausalLM.from_pretrained(name), AutoTokenizer.from_pretrained(name))
+    >>> answers = generator.generate(["The capital of France is"], max_new_tokens=8, temperature=0)
+    ```
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        batch_size: int = 16,
+        progress: bool = False,
+    ):
+        if model.config.is_encoder_decoder:
+            raise ValueError(f"{type(model).__name__} is an encoder-decoder; a decoder-only model is needed.")
+        if batch_size < 1:
+            raise ValueError(f"batch_size should be at least 1, got {batch_size}.")
+        self.model: Any = model
+        self.tokenizer: Any = tokenizer
+        self.batch_size, self.progress = batch_size, progress
+
+    def generate(self, prompts: Sequence[Prompt], **sampling: Any) -> list[str]:
+        """One completion a prompt, in order, without special tokens."""
+        options = check_sampling(sampling)
+        rows = [self._ids(prompt) or [self._start(index)] for index, prompt in enumerate(check_prompts(prompts))]
+        for index, row in enumerate(rows):
+            self._check_room(index, len(row) + options["max_new_tokens"] - 1)  # the last token is not fed back
+        stop = options["stop"]
+        # A stop that is one added token, such as <|im_end|>, is not in the decoded text: it ends as EOS does.
+        added = self.tokenizer.get_added_vocab()
+        ends = self._ends() | {added[s] for s in stop if s in added}
+        texts = [""] * len(rows)
+        with self._evaluating(options["seed"], self._config(options, ends)):
+            for batch in self._batches(rows):
+                for index, ids in zip(batch, self._write([rows[index] for index in batch], stop), strict=True):
+                    length = next((n for n, token in enumerate(ids) if token in ends), len(ids))
+                    texts[index] = cut(self.tokenizer.decode(ids[:length], skip_special_tokens=True), stop)
+        return texts
+
+    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
+        """Log-probabilities of the choices after each prompt, in order."""
+        choices, prompts = check_choices(choices), check_prompts(prompts)
+        scores = torch.zeros(len(prompts), len(choices), dtype=torch.float64)
+        # Keyed by the ids to feed: choices of one token all feed the prompt alone, and so share one pass.
+        targets: dict[tuple[int, ...], list[tuple[int, int, list[int]]]] = {}
+        for index, prompt in enumerate(prompts):
+            for column, (ids, given) in enumerate(self._choice_ids(index, prompt, choices)):
+                targets.setdefault(tuple(ids[:-1]), []).append((index, column, ids[given:]))
+        rows = list(targets)
+        with self._evaluating(), torch.no_grad():
+            for batch in self._batches(rows):
+                need = max(len(ids) for row in batch for *_, ids in targets[rows[row]])
+                for row, logits in zip(batch, self._last_logits([rows[row] for row in batch], need), strict=True):
+                    for index, column, ids in targets[rows[row]]:
+                        logprobs = logits[-len(ids) :].float().log_softmax(-1)
+                        scores[index, column] = logprobs[range(len(ids)), ids].sum()
+        return scores.log_softmax(-1).tolist()
+
+    def _ids(self, prompt: Prompt, choice: str = "") -> list[int]:
+        if not isinstance(prompt, str):  # a chat template writes the special tokens itself
+            if self.tokenizer.chat_template is None:
+                raise ValueError(
+                    "The prompts are messages, and the tokenizer has no chat template: pass the prompts as text, or "
+                    "set `tokenizer.chat_template`."
+                )
+            text = self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+            return self.tokenizer(text + choice, add_special_tokens=False)["input_ids"]
+        ids = self.tokenizer(prompt + choice)["input_ids"]
+        eos, eos_id = self.tokenizer.eos_token, self.tokenizer.eos_token_id
+        # Some tokenizers close every text with EOS; a prompt is to be continued.
+        return ids[:-1] if ids and ids[-1] == eos_id and not (prompt + choice).endswith(eos) else ids
+
+    def _choice_ids(self, index: int, prompt: Prompt, choices: list[str]) -> list[tuple[list[int], int]]:
+        """For each choice the ids of prompt and choice, and how many of them are given rather than predicted."""
+        start, *wholes = [self._ids(prompt, choice) for choice in ["", *choices]]
+        if len({tuple(ids) for ids in [start, *wholes]}) <= len(choices):
+            raise ValueError(
+                f"After prompts[{index}] the tokenizer reads two of {choices} as the same, or one as empty."
+            )
+        # Where a token spans the end of the prompt, the choices are compared from the last token in common.
+        given = _common_length([start, *wholes])
+        if not given:
+            given, wholes = 1, [[self._start(index), *ids] for ids in wholes]
+        self._check_room(index, max(map(len, wholes)) - 1)
+        return [(ids, given) for ids in wholes]
+
+    def _start(self, index: int) -> int:
+        config = self.model.generation_config
+        for token in (self.tokenizer.bos_token_id, config.bos_token_id, self.tokenizer.eos_token_id):
+            if token is not None:
+                return token
+        raise ValueError(f"prompts[{index}] has no tokens, and the tokenizer no BOS or EOS token to start from.")
+
+    def _ends(self) -> set[int]:
+        ends = self.model.generation_config.eos_token_id
+        return {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
+
+    def _check_room(self, index: int, length: int) -> None:
+        # A table of positions has an end: past it an IndexError, and on a GPU a dead process. RoPE has none.
+        config = self.model.config.get_text_config()
+        limit = getattr(config, "max_position_embeddings", None)
+        if limit is not None and getattr(config, "rope_parameters", None) is None and length > limit:
+            raise ValueError(
+                f"prompts[{index}] and what is to follow need {length} positions, and the model has {limit}: shorten "
+                "the prompt or lower max_new_tokens."
+            )
+
+    def _config(self, options: Mapping[str, Any], ends: set[int]) -> GenerationConfig:
+        pad, shape = self.tokenizer.pad_token_id, {}
+        if options["temperature"]:
+            shape = {name: options[name] for name in ("temperature", "top_p", "top_k")}
+        return GenerationConfig(
+            max_new_tokens=options["max_new_tokens"],
+            do_sample=bool(shape),
+            **shape,
+            eos_token_id=sorted(ends) or None,
+            pad_token_id=min(ends, default=0) if pad is None else pad,
+        )
+
+    @contextmanager
+    def _evaluating(self, seed: int | None = None, config: GenerationConfig | None = None) -> Iterator[None]:
+        """In eval mode; with a seed, in a fork of the random state; with a config, in place of the model's own."""
+        training = [module for module in self.model.modules() if module.training]
+        base = next(module for module in self.model.modules() if isinstance(module, PreTrainedModel))  # inside PEFT's
+        own, base.generation_config = base.generation_config, config or base.generation_config
+        self.model.eval()
+        try:
+            with torch.random.fork_rng(range(torch.accelerator.device_count()), enabled=seed is not None):
+                if seed is not None:
+                    torch.manual_seed(seed)
+                yield
+        finally:
+            base.generation_config = own
+            for module in training:
+                module.training = True
+
+    def _batches(self, rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))  # longest first: memory runs out early
+        with tqdm(total=len(rows), desc="generating", unit="prompt", disable=not self.progress) as bar:
+            for first in range(0, len(order), self.batch_size):
+                yield (batch := order[first : first + self.batch_size])
+                bar.update(len(batch))
+
+    def _pad(self, rows: Sequence[Sequence[int]], side: str) -> dict[str, torch.Tensor]:
+        ids = [torch.tensor(row) for row in rows]
+        mask = [torch.ones_like(row) for row in ids]
+        padded = {"input_ids": ids, "attention_mask": mask}
+        return {name: pad_sequence(x, True, 0, side).to(self.model.device) for name, x in padded.items()}
+
+    def _last_logits(self, rows: Sequence[Sequence[int]], count: int) -> list[torch.Tensor]:
+        """For each row, its logits up to its end: of the last `count` ids at least."""
+        lengths = [len(row) for row in rows]
+        keep = max(lengths) - min(lengths) + count  # all logits of long prompts would not fit in memory
+        # Padding on the right changes nothing before it, in any causal model and for any kind of positions.
+        logits = self.model(**self._pad(rows, "right"), logits_to_keep=keep, use_cache=False).logits
+        return [row[: len(row) - max(lengths) + length] for row, length in zip(logits, lengths, strict=True)]
+
+    def _write(self, rows: Sequence[Sequence[int]], stop: Sequence[str]) -> list[list[int]]:
+        inputs = self._pad(rows, "left")
+        width = inputs["input_ids"].shape[1]
+        window = max((len(s.encode()) for s in stop), default=0)  # a token is at least a byte
+
+        def stopped(input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+            # transformers' `stop_strings` would also end at a string that the prompt begins and the answer completes.
+            tails = input_ids[:, max(width, input_ids.shape[1] - window) :]
+            texts = self.tokenizer.batch_decode(tails, skip_special_tokens=True)
+            return torch.tensor([any(s in text for s in stop) for text in texts], device=input_ids.device)
+
+        criteria = StoppingCriteriaList([stopped] if stop else [])
+        return self.model.generate(**inputs, stopping_criteria=criteria)[:, width:].tolist()
+
+
+def _common_length(rows: list[list[int]]) -> int:
+    """How many ids all rows begin with."""
+    shortest = min(map(len, rows))
+    return next((n for n in range(shortest) if len({row[n] for row in rows}) > 1), shortest)
