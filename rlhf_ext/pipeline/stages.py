@@ -47,9 +47,8 @@ class Run:
             started = time.monotonic()
             set_seed(self.config.seed)  # whatever ran before, also nothing: a resumed run equals an undisturbed one
             done = {**work(), "seconds": round(time.monotonic() - started, 1)}
-            if PartialState().is_main_process:
-                self.record.finish(name, done)
-            PartialState().wait_for_everyone()
+            PartialState().wait_for_everyone()  # before the checkpoints go that others may still read
+            self.record.finish(name, done)
         return done
 
     def load_policy(self, adapter: Path | None = None, trainable: bool = False) -> torch.nn.Module:
@@ -135,7 +134,7 @@ def load_reward(run: Run) -> RewardModel:
     )
 
 
-def validate(run: Run, heldout: Dataset) -> dict[str, Any]:
+def validate(run: Run, heldout: Dataset, title: str) -> dict[str, Any]:
     """The reward model on held-out pairs."""
     validation: RewardValidation = validate_reward_model(load_reward(run), heldout)
     return {**validation.to_dict(), "refusal": validation.refusal(run.config.min_reward_accuracy)}

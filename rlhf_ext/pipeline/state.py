@@ -27,13 +27,15 @@ class RunRecord:
             The run's output folder.
         identity (`dict`):
             What makes the run this run: settings, model and data.
+        is_main (`bool`, *optional*, defaults to `True`):
+            Whether this process writes; the others keep the same record in memory.
 
     Raises:
         FileExistsError: If the folder holds another run; the message names what differs.
     """
 
-    def __init__(self, folder: str | Path, identity: dict[str, Any]):
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, identity: dict[str, Any], is_main: bool = True):
+        self.folder, self._is_main = Path(folder), is_main
         self._path = self.folder / _FILE
         self._identity = json.loads(json.dumps(identity, default=str))
         self._stages: dict[str, dict[str, Any]] = {}
@@ -56,7 +58,6 @@ class RunRecord:
 
     def start(self) -> None:
         """Writes the record: from here on the folder belongs to this run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._write()
 
     def finished(self, stage: str) -> dict[str, Any] | None:
@@ -67,7 +68,8 @@ class RunRecord:
         """Records that a stage is finished; its checkpoints are no longer needed."""
         self._stages[stage] = result
         self._write()
-        shutil.rmtree(self.checkpoints(stage), ignore_errors=True)
+        if self._is_main:
+            shutil.rmtree(self.checkpoints(stage), ignore_errors=True)
 
     def checkpoints(self, stage: str) -> Path:
         """Where a stage keeps its checkpoints while it runs."""
@@ -80,10 +82,15 @@ class RunRecord:
         while found:
             if _is_complete(found[-1]):
                 return str(found[-1])
-            shutil.rmtree(found.pop())
+            cut_off = found.pop()
+            if self._is_main:
+                shutil.rmtree(cut_off)
         return None
 
     def _write(self) -> None:
+        if not self._is_main:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
         text = json.dumps({"identity": self._identity, "stages": self._stages}, indent=1)
         with partial.open("w", encoding="utf-8") as file:

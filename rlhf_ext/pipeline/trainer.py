@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import is_peft_model
 from datasets import Dataset
+from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -154,12 +156,10 @@ class RLHFTrainer:
             raise ValueError(f"`num_epochs` must be positive, got {num_epochs}.")
         data, heldout = self._check_data(preference_dataset, eval_dataset)
         settings = {**self.config.to_dict(), "num_epochs": num_epochs}
-        record = RunRecord(
-            self.config.output_dir, identity_of(settings, self._identity(), {"train": data, "heldout": heldout})
-        )
-        if PartialState().is_main_process:
-            record.start()
-        PartialState().wait_for_everyone()
+        identity = identity_of(settings, self._identity(), {"train": data, "heldout": heldout})
+        record = RunRecord(self.config.output_dir, identity, PartialState().is_main_process)
+        PartialState().wait_for_everyone()  # all have looked at the folder before one writes to it
+        record.start()
         run = Run(self.config, record, self._base_on_disk(), self.tokenizer)
         return self._run_stages(run, data, heldout, num_epochs)
 
@@ -206,7 +206,8 @@ class RLHFTrainer:
             return self._model
         folder = Path(self.config.output_dir) / "base_model"
         if PartialState().is_main_process and not folder.is_dir():
-            model = self._model.merge_and_unload() if is_peft_model(self._model) else self._model
+            # A copy: the user's model keeps its adapter.
+            model = copy.deepcopy(self._model).merge_and_unload() if is_peft_model(self._model) else self._model
             partial = folder.with_name(".base_model.partial")
             model.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
@@ -230,8 +231,7 @@ class RLHFTrainer:
             begun = run.record.checkpoints("reward_model").is_dir() or run.record.finished("reward_model")
             if not config.reward_is_remote and (begun or not _holds_model(config.reward_path)):
                 run.stage("reward_model", lambda: stages.train_reward(run, data, start, plan.title("reward_model")))
-            plan.announce("validation")
-            validation = run.stage("validation", lambda: stages.validate(run, heldout))
+            validation = run.stage("validation", lambda: stages.validate(run, heldout, plan.title("validation")))
             if config.algorithm == "ppo" and not self.reward_funcs:
                 self._gate(validation)
         work: Callable[[], dict[str, Any]]
@@ -284,16 +284,13 @@ class _Plan:
     def title(self, stage: str) -> str:
         words = self._WORDS[stage] or self._algorithm
         title = f"[{self._names.index(stage) + 1}/{len(self._names)}] {words}"
-        if stage in ("before", "after"):
-            self.announce(stage)
+        if stage in ("before", "validation", "after"):
+            self._announce(title)
         return title
 
-    def announce(self, stage: str) -> None:
+    def _announce(self, title: str) -> None:
         if PartialState().is_main_process:
-            from tqdm.auto import tqdm
-
-            words = self._WORDS[stage] or self._algorithm
-            tqdm.write(f"[{self._names.index(stage) + 1}/{len(self._names)}] {words}")
+            tqdm.write(title)
 
 
 def check_reward_folder_or_empty(path: str) -> None:

@@ -1,7 +1,7 @@
 """The critic: the value of the state before each token, from a model of its own or a head on the policy.
 
-It hangs on the policy as a submodule and answers inside the policy's forward, so that DDP and FSDP see one wrapped
-module and one optimizer. [`hidden`] takes it off for the time something must see the policy alone (saving, loading).
+It hangs on the policy as a submodule and answers inside the policy's forward (see `scoring.py`), so that DDP and FSDP see
+one wrapped module and one optimizer. [`hidden`] takes it off for the time something must see the policy alone.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,10 @@ from accelerate.utils import is_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils import ModelOutput
 from trl.trainer.utils import disable_dropout_in_model
 
 NAME = "value_model"
 _HEAD_FILE = "value_head.safetensors"
-
-
-@dataclass
-class ScoredOutput(ModelOutput):
-    """What TRL reads of a policy's fused forward, and the critic's values.
-
-    No field may be called `values`: DDP takes the output apart as a dict.
-    """
-
-    log_probs: torch.FloatTensor | None = None
-    entropy: torch.FloatTensor | None = None
-    aux_loss: torch.FloatTensor | None = None
-    token_values: torch.FloatTensor | None = None
 
 
 class ValueHead(nn.Module):
@@ -152,59 +137,6 @@ def _from_policy(policy: nn.Module) -> PreTrainedModel:
     model.base_model.load_state_dict(policy.base_model.state_dict())
     nn.init.zeros_(model.score.weight)
     return model
-
-
-class ScoringHooks:
-    """Lets TRL's fused forward of a model do less and give more: two keywords beside `fused_lm_head=True`.
-
-    `keep_last=n` keeps the last n positions for the LM head (the labels must be cut alike): those of a prompt would be
-    computed for nothing. `with_values=True` gives a [`ScoredOutput`], whose `token_values` are aligned with
-    `log_probs`: the value of the state before each token.
-
-    Args:
-        model (`PreTrainedModel` or `PeftModel`):
-            The model, after TRL's trainer has patched it.
-        critic ([`ValueHead`] or [`ValueModel`], *optional*):
-            The critic, which becomes a submodule of the model.
-    """
-
-    def __init__(self, model: nn.Module, critic: Critic | None = None):
-        self.critic = critic
-        self._with_values, self._keep = False, 0
-        self._hidden_states: torch.Tensor | None = None
-        if critic is not None:
-            model.add_module(NAME, critic)
-        model.register_forward_pre_hook(self._before, with_kwargs=True)
-        model.register_forward_hook(self._after, with_kwargs=True)
-        base = model.get_base_model() if is_peft_model(model) else model
-        base.base_model.register_forward_hook(self._on_backbone)
-
-    def _before(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        self._with_values, self._keep = kwargs.pop("with_values", False), kwargs.pop("keep_last", 0)
-        return args, kwargs
-
-    def _on_backbone(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        if self._keep:
-            output.last_hidden_state = output.last_hidden_state[:, -self._keep :]
-        if self._with_values:
-            self._hidden_states = output.last_hidden_state
-        return output
-
-    def _after(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
-        if not self._with_values:
-            return None
-        if isinstance(self.critic, ValueHead):
-            values = self.critic.score(self._hidden_states.to(self.critic.score.weight.dtype)).squeeze(-1)
-        else:
-            names = ("input_ids", "attention_mask", "position_ids")
-            values = self.critic(**{name: kwargs[name] for name in names if name in kwargs})[:, -self._keep :]
-        self._hidden_states, self._with_values, self._keep = None, False, 0
-        return ScoredOutput(
-            log_probs=output.log_probs,
-            entropy=output.entropy,
-            aux_loss=output.get("aux_loss"),
-            token_values=values[:, :-1].float(),
-        )
 
 
 @contextmanager

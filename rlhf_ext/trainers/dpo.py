@@ -16,7 +16,14 @@ from transformers.utils import logging
 from .._compat import attributes_set, check_seams
 from ..data.preferences import STRENGTH
 from .callbacks import FiniteLoss
-from .pair_columns import WithPairColumns, check_strength, columns_in
+from .pair_columns import (
+    WithPairColumns,
+    check_strength,
+    check_strength_config,
+    columns_in,
+    strength_loss_field,
+    unused_strength,
+)
 
 logger = logging.get_logger(__name__)
 check_seams(trl.DPOTrainer)
@@ -46,23 +53,14 @@ class DPOConfig(trl.DPOConfig):
     The columns `margin` (ODPO's offset) and `weight` (a factor on the pair's loss) are used where the data has them.
     """
 
-    strength_loss: str = field(
-        default="none",
-        metadata={
-            "help": "How `preference_strength` enters the loss: 'none', 'soft_label', 'margin' or 'weight'.",
-            "choices": list(STRENGTH_LOSSES),
-        },
-    )
+    strength_loss: str = strength_loss_field(STRENGTH_LOSSES)
     strength_scale: float = field(
         default=1.0, metadata={"help": "The offset or factor of a certain pair, for 'margin' and 'weight'."}
     )
 
     def __post_init__(self):
         super().__post_init__()
-        if self.strength_loss not in STRENGTH_LOSSES:
-            raise ValueError(f"`strength_loss` must be one of {STRENGTH_LOSSES}, got {self.strength_loss!r}.")
-        if not self.strength_scale > 0:
-            raise ValueError(f"`strength_scale` must be positive, got {self.strength_scale}.")
+        check_strength_config(self, STRENGTH_LOSSES)
 
 
 class DPOTrainer(FiniteLoss, trl.DPOTrainer):
@@ -109,10 +107,7 @@ class DPOTrainer(FiniteLoss, trl.DPOTrainer):
         mode = getattr(self.args, "strength_loss", "none")
         present = columns_in(PAIR_COLUMNS, self.train_dataset, self.eval_dataset)
         if STRENGTH in present and mode == "none":
-            logger.warning(
-                f"The data has a `{STRENGTH}` column, which is not used. Set `DPOConfig(strength_loss=...)` to one of "
-                f"{STRENGTH_LOSSES[1:]}, or drop the column."
-            )
+            logger.warning(unused_strength("DPOConfig", STRENGTH_LOSSES))
             present = tuple(column for column in present if column != STRENGTH)
         if present:
             self._check_pair_loss(present)

@@ -7,6 +7,7 @@ a wrapped collator carry the numbers past both; a data set without these columns
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import field
 from typing import Any
 
 import torch
@@ -57,3 +58,25 @@ def check_strength(strength: torch.Tensor) -> None:
             f"`{STRENGTH}` is p(chosen is better) and must be in [0.5, 1], got {strength[bad][0].item():g}. Check the "
             "data set with `rlhf_ext.data.preferences.prepare_preferences`; it also reads strengths on 0 to 1."
         )
+
+
+def strength_loss_field(choices: tuple[str, ...]) -> Any:
+    """The config field that says how `preference_strength` enters the loss."""
+    words = "How `preference_strength` enters the loss: " + ", ".join(map(repr, choices)) + "."
+    return field(default="none", metadata={"help": words, "choices": list(choices)})
+
+
+def check_strength_config(config: Any, choices: tuple[str, ...]) -> None:
+    """Refuses a `strength_loss` that is none of `choices`, or a `strength_scale` that is not positive."""
+    if config.strength_loss not in choices:
+        raise ValueError(f"`strength_loss` must be one of {choices}, got {config.strength_loss!r}.")
+    if not config.strength_scale > 0:
+        raise ValueError(f"`strength_scale` must be positive, got {config.strength_scale}.")
+
+
+def unused_strength(config: str, choices: tuple[str, ...]) -> str:
+    """What to say where the column is there and the config does not say how to read it."""
+    return (
+        f"The data has a `{STRENGTH}` column, which is not used. Set `{config}(strength_loss=...)` to one of "
+        f"{choices[1:]}, or drop the column."
+    )

@@ -24,8 +24,9 @@ from .._compat import attributes_set, check_seams
 from ..rewards.model import RewardModel
 from .advantages import gae, token_rewards, value_losses, whiten
 from .callbacks import FiniteLoss
-from .critic import NAME, ScoringHooks, hidden, make_critic
+from .critic import NAME, hidden, make_critic
 from .ppo_config import PPOConfig
+from .scoring import FORWARD_KEYS, Scorer, ScoringHooks
 
 check_seams(trl.GRPOTrainer)
 
@@ -75,7 +76,7 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
 
     _tag_names = ["trl", "ppo", "rlhf_ext"]
     _name = "PPO"
-    _template_file = "rm_model_card.md"
+    _template_file = "lm_model_card.md"
     _paper = {"title": "Proximal Policy Optimization Algorithms", "id": "1707.06347"}
 
     def __init__(
@@ -145,7 +146,7 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
         # Only the model is looked at, so that a change of TRL's signature does not matter.
-        scorer = _Scorer(model, with_values=model is not self.ref_model and self._token_values is None)
+        scorer = Scorer(model, with_values=model is not self.ref_model and self._token_values is None)
         output = super()._get_per_token_logps_and_entropies(scorer, *args, **kwargs)
         if scorer.values and self._token_values is None:  # with PEFT, the reference's pass comes second
             self._token_values = torch.cat(scorer.values)
@@ -183,7 +184,7 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
         """Log-probabilities and values of a rollout, where TRL had no need of the former."""
         ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
         attention = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
-        extra = {k: v for k, v in output.items() if k in _FORWARD_KEYS}
+        extra = {k: v for k, v in output.items() if k in FORWARD_KEYS}
         batch_size = self.args.per_device_train_batch_size
         return self._get_per_token_logps_and_entropies(
             self.model, ids, attention, output["completion_ids"].size(1), batch_size=batch_size, **extra
@@ -316,46 +317,6 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
         with hidden(self.model):
             super()._load_best_model()
         self._critic.critic.load(Path(self.state.best_model_checkpoint) / NAME)
-
-
-_FORWARD_KEYS = (
-    "pixel_values",
-    "image_grid_thw",
-    "num_images",
-    "pixel_attention_mask",
-    "spatial_shapes",
-    "num_tiles",
-    "image_sizes",
-    "token_type_ids",
-    "mm_token_type_ids",
-    "image_position_ids",
-)
-
-
-class _Scorer:
-    """Calls a model with what TRL leaves out: positions that left padding does not shift, no logits for the prompt, and
-    the critic's values."""
-
-    def __init__(self, model, with_values: bool):
-        self.model, self.with_values = model, with_values
-        self.values: list[torch.Tensor] = []
-
-    def __call__(self, **inputs):
-        mask = inputs.get("attention_mask")
-        if mask is not None and "pixel_values" not in inputs and "mm_token_type_ids" not in inputs:
-            inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        # Nothing is asked of the prompt: one position before the first label is where its prediction stands.
-        scored = (inputs["labels"] != -100).any(dim=0).nonzero()
-        keep = inputs["labels"].size(1) - int(scored[0]) + 1 if len(scored) else 0
-        if 0 < keep < inputs["labels"].size(1):
-            inputs["labels"] = inputs["labels"][:, -keep:]
-            inputs["keep_last"] = keep
-        if self.with_values:
-            inputs["with_values"] = True
-        outputs = self.model(**inputs)
-        if self.with_values:
-            self.values.append(outputs.token_values)
-        return outputs
 
 
 class _SyncReference(SyncRefModelCallback):

@@ -13,7 +13,14 @@ from transformers.utils import logging
 from .._compat import check_seams
 from ..data.preferences import STRENGTH
 from .callbacks import FiniteLoss
-from .pair_columns import WithPairColumns, check_strength, columns_in
+from .pair_columns import (
+    WithPairColumns,
+    check_strength,
+    check_strength_config,
+    columns_in,
+    strength_loss_field,
+    unused_strength,
+)
 
 logger = logging.get_logger(__name__)
 check_seams(trl.RewardTrainer)
@@ -41,23 +48,14 @@ class RewardConfig(trl.RewardConfig):
             The m of a certain pair (p = 1), in reward units for `"margin"`, a factor for `"scaled_bt"`.
     """
 
-    strength_loss: str = field(
-        default="none",
-        metadata={
-            "help": "How `preference_strength` enters the loss: 'none', 'soft_label', 'margin' or 'scaled_bt'.",
-            "choices": list(STRENGTH_LOSSES),
-        },
-    )
+    strength_loss: str = strength_loss_field(STRENGTH_LOSSES)
     strength_scale: float = field(
         default=1.0, metadata={"help": "The margin or factor of a certain pair, for 'margin' and 'scaled_bt'."}
     )
 
     def __post_init__(self):
         super().__post_init__()
-        if self.strength_loss not in STRENGTH_LOSSES:
-            raise ValueError(f"`strength_loss` must be one of {STRENGTH_LOSSES}, got {self.strength_loss!r}.")
-        if not self.strength_scale > 0:
-            raise ValueError(f"`strength_scale` must be positive, got {self.strength_scale}.")
+        check_strength_config(self, STRENGTH_LOSSES)
 
 
 class RewardTrainer(FiniteLoss, trl.RewardTrainer):
@@ -93,10 +91,7 @@ class RewardTrainer(FiniteLoss, trl.RewardTrainer):
         mode = getattr(self.args, "strength_loss", "none")
         present = columns_in((STRENGTH,), self.train_dataset, self.eval_dataset)
         if present and mode == "none":
-            logger.warning(
-                f"The data has a `{STRENGTH}` column, which is not used. Set `RewardConfig(strength_loss=...)` to "
-                f"one of {STRENGTH_LOSSES[1:]}, or drop the column."
-            )
+            logger.warning(unused_strength("RewardConfig", STRENGTH_LOSSES))
         self._strength_loss = mode if present else "none"
         if self._strength_loss == "margin" and columns_in(("margin",), self.train_dataset):
             raise ValueError(

@@ -255,12 +255,23 @@ def test_a_nan_loss_keeps_the_last_good_checkpoint(tiny, tmp_path, data, heldout
     RLHFTrainer(config=run).train(data, heldout)  # mended, it goes on from there
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "dpo"])
-def test_it_runs_under_accelerate_launch(tiny, tmp_path, algorithm):
-    """Two processes on the CPU, and one record and report of what they did."""
+LAUNCHERS = {
+    "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "1", "--mixed_precision", "no"],
+    # What `accelerate launch` itself starts for several devices; on the CPU it would need MPI.
+    "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"],
+}
+
+
+@pytest.mark.parametrize(
+    ("launcher", "processes", "algorithm"), [("accelerate", 1, "dpo"), ("torchrun", 2, "ppo"), ("torchrun", 2, "dpo")]
+)
+def test_it_runs_under_a_launcher(tiny, tmp_path, launcher, processes, algorithm):
+    """Also on two processes, with one record and one report of what they did."""
     script = tmp_path / "run.py"
     script.write_text(
         "import sys\n"
+        "from pathlib import Path\n"
+        "from accelerate import PartialState\n"
         "from rlhf_ext import RLHFConfig, RLHFTrainer, assistant_preferences\n"
         "quick = {'gradient_checkpointing': False, 'max_steps': 2}\n"
         "config = RLHFConfig(sys.argv[1], sys.argv[2], output_dir=sys.argv[3], batch_size=2, bf16=False,\n"
@@ -268,28 +279,19 @@ def test_it_runs_under_accelerate_launch(tiny, tmp_path, algorithm):
         "    ppo={**quick, 'max_completion_length': 6})\n"
         "RLHFTrainer(config=config).train(assistant_preferences('train').select(range(16)),\n"
         "    assistant_preferences('heldout').select(range(6)))\n"
+        "Path(sys.argv[3], f'process-{PartialState().process_index}').touch()\n"
     )
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    launch += ["--mixed_precision", "no", "--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
     result = subprocess.run(
-        [*launch, str(script), tiny, algorithm, str(tmp_path / "run")],
+        [sys.executable, "-m", *LAUNCHERS[launcher], str(script), tiny, algorithm, str(tmp_path / "run")],
         capture_output=True,
         text=True,
-        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
     )
     assert result.returncode == 0, result.stderr[-4000:]
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert {"before", "sft", "policy", "after"} <= set(record["stages"])
     assert (tmp_path / "run" / "report.html").is_file()
+    assert len(list((tmp_path / "run").glob("process-*"))) == processes
 
 
 def test_qlora_and_bf16_run_on_the_cpu(tiny, tmp_path, data, heldout):
