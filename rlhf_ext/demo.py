@@ -68,14 +68,14 @@ def _smollm2_settings(algorithm: str) -> dict[str, Any]:
             "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
             "layers_to_transform": list(range(10, 30)),  # the layers below need no backward pass
         },
-        "learning_rate": 4e-4,
+        "learning_rate": 6e-4 if ppo else 4e-4,
         "eval_max_new_tokens": 64,
         "checkpoint_steps": 20,
-        "sft": {**small_batches, "learning_rate": 1.5e-3, "max_steps": 45 if ppo else 30},
+        "sft": {**small_batches, "learning_rate": 1.5e-3, "max_steps": 30},
         "reward": {**small_batches, "learning_rate": 5e-4, "max_steps": 30 if ppo else 20},
         "ppo": {
             **_EVERYWHERE,
-            "max_completion_length": 48,
+            "max_completion_length": 64,
             "steps_per_generation": 2,
             "max_steps": 36,
             "kl_coef": 0.02,

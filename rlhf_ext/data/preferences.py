@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from datasets import Dataset
 
@@ -178,7 +178,7 @@ def _check_row(row: dict[str, Any], where: str, kind: bool | None) -> bool:
             raise ValueError(_mixed(where, column, is_messages(value)))
         kind = is_messages(value)
         if kind:
-            _check_messages(value, f"{where}: `{column}`")
+            _check_messages(cast(list[Any], value), f"{where}: `{column}`")
     assert kind is not None
     if text_of(row["chosen"]) == text_of(row["rejected"]):
         raise ValueError(f"{where}: `chosen` equals `rejected`, so there is nothing to prefer. Leave the row out.")

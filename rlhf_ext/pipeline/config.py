@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -207,7 +207,7 @@ class RLHFConfig:
         settings = getattr(self, name)
         folder = str(output_dir or Path(self.output_dir) / name)
         if is_dataclass(settings):
-            settings.output_dir = folder
+            cast(Any, settings).output_dir = folder
             return settings
         shared = {
             "output_dir": folder,
@@ -236,7 +236,7 @@ class RLHFConfig:
             return None
         from peft import LoraConfig
 
-        settings = asdict(self.lora) if is_dataclass(self.lora) else dict(self.lora or {})
+        settings = asdict(self.lora) if is_dataclass(self.lora) else dict(cast(dict, self.lora or {}))
         settings = {k: v for k, v in settings.items() if k not in ("task_type", "peft_type", "auto_mapping")}
         if is_dataclass(self.lora) and task == "CAUSAL_LM":
             return self.lora

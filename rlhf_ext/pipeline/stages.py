@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, PrinterCallback, set_seed
@@ -26,7 +25,7 @@ from ..trainers import DPOTrainer, PPOTrainer, RewardTrainer
 from ..trainers.callbacks import FiniteLoss, StageBar
 from ..types import text_of
 from .config import RLHFConfig
-from .state import RunRecord
+from .state import RunRecord, processes
 
 
 class _SFT(FiniteLoss, SFTTrainer):
@@ -47,7 +46,7 @@ class Run:
             started = time.monotonic()
             set_seed(self.config.seed)  # whatever ran before, also nothing: a resumed run equals an undisturbed one
             done = {**work(), "seconds": round(time.monotonic() - started, 1)}
-            PartialState().wait_for_everyone()  # before the checkpoints go that others may still read
+            processes().wait_for_everyone()  # before the checkpoints go that others may still read
             self.record.finish(name, done)
         return done
 
@@ -71,7 +70,7 @@ class Run:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
-        return model if PartialState().device.type == "cpu" or config.load_in_4bit else model.to(PartialState().device)
+        return model if processes().device.type == "cpu" or config.load_in_4bit else model.to(processes().device)
 
     def train(self, name: str, trainer: Any, title: str, figures: tuple[str, ...], target: Path) -> dict[str, Any]:
         """Trains from the last checkpoint, if there is one, and moves the finished model into place."""
@@ -130,7 +129,7 @@ def load_reward(run: Run) -> RewardModel:
     """The run's reward model, on this process's device."""
     options = {"trust_remote_code": True} if run.config.trust_remote_code else {}
     return RewardModel(run.config.reward_path, batch_size=2 * run.config.batch_size, progress=True, **options).to(
-        PartialState().device
+        processes().device
     )
 
 

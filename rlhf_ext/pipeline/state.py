@@ -9,12 +9,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import PartialState
 from datasets import Dataset
 
 _FILE = "run.json"
 
 # Settings that do not change what a run computes: they may differ when it goes on.
 _FREE = ("output_dir", "report_to", "checkpoint_steps", "trust_remote_code")
+
+
+def processes() -> PartialState:
+    """Accelerate's view of the processes of this run. On the CPU it must be told, or each thinks itself alone."""
+    return PartialState(cpu=not torch.accelerator.is_available())
 
 
 class RunRecord:

@@ -8,17 +8,16 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..data.preferences import has_messages, prepare_preferences
+from ..data.preferences import StrengthScale, has_messages, prepare_preferences
 from ..evaluation.report import Report, write_report
 from ..rewards.model import check_reward_folder
 from ..types import RewardFunction
@@ -26,7 +25,7 @@ from . import stages
 from .config import RLHFConfig
 from .report import make_report
 from .stages import Run
-from .state import RunRecord, identity_of
+from .state import RunRecord, identity_of, processes
 
 logger = logging.get_logger(__name__)
 
@@ -95,7 +94,7 @@ class RLHFTrainer:
         reward_funcs: RewardFunction | list[RewardFunction] | None = None,
     ):
         self.config = config or RLHFConfig()
-        self._model = model if model is not None else self.config.model_name
+        self._model: Any = model if model is not None else self.config.model_name
         if self._model is None:
             raise ValueError("No model: pass `model`, or set `model_name` in the config.")
         if not isinstance(self._model, str | torch.nn.Module):
@@ -157,14 +156,14 @@ class RLHFTrainer:
         data, heldout = self._check_data(preference_dataset, eval_dataset)
         settings = {**self.config.to_dict(), "num_epochs": num_epochs}
         identity = identity_of(settings, self._identity(), {"train": data, "heldout": heldout})
-        record = RunRecord(self.config.output_dir, identity, PartialState().is_main_process)
-        PartialState().wait_for_everyone()  # all have looked at the folder before one writes to it
+        record = RunRecord(self.config.output_dir, identity, processes().is_main_process)
+        processes().wait_for_everyone()  # all have looked at the folder before one writes to it
         record.start()
         run = Run(self.config, record, self._base_on_disk(), self.tokenizer)
         return self._run_stages(run, data, heldout, num_epochs)
 
     def _check_data(self, data: Any, heldout: Any) -> tuple[Dataset, Dataset]:
-        scale = self.config.strength_scale
+        scale = cast(StrengthScale, self.config.strength_scale)
         data = prepare_preferences(data, scale)
         if heldout is None:
             if len(data) < 10:
@@ -205,14 +204,14 @@ class RLHFTrainer:
         if isinstance(self._model, str):
             return self._model
         folder = Path(self.config.output_dir) / "base_model"
-        if PartialState().is_main_process and not folder.is_dir():
+        if processes().is_main_process and not folder.is_dir():
             # A copy: the user's model keeps its adapter.
             model = copy.deepcopy(self._model).merge_and_unload() if is_peft_model(self._model) else self._model
             partial = folder.with_name(".base_model.partial")
             model.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
             partial.rename(folder)
-        PartialState().wait_for_everyone()
+        processes().wait_for_everyone()
         return str(folder)
 
     def _run_stages(self, run: Run, data: Dataset, heldout: Dataset, num_epochs: float) -> RLHFResult:
@@ -246,7 +245,7 @@ class RLHFTrainer:
         after = run.stage("after", lambda: stages.answer(run, rows, policy, plan.title("after")))
         run.stage("divergence", lambda: stages.divergence(run, rows, policy, after["answers"]))
         report = make_report(run, rows, stages.load_reward(run) if wants_reward else None)
-        path = write_report(report, run.folder) if PartialState().is_main_process else run.folder / "report.html"
+        path = write_report(report, run.folder) if processes().is_main_process else run.folder / "report.html"
         shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
         return RLHFResult(str(policy), config.reward_path if wants_reward else None, report, str(path))
 
@@ -289,7 +288,7 @@ class _Plan:
         return title
 
     def _announce(self, title: str) -> None:
-        if PartialState().is_main_process:
+        if processes().is_main_process:
             tqdm.write(title)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -68,7 +68,7 @@ class RewardModel:
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
         path = str(model) if isinstance(model, str | Path) else None
-        self.model = load_reward_model(path, **model_kwargs) if path else model
+        self.model = cast(Any, load_reward_model(path, **model_kwargs) if path else model)
         config = self.model.config
         if getattr(config, "num_labels", None) != 1:
             raise ValueError(
@@ -146,7 +146,7 @@ class RewardModel:
         else:
             if is_messages(response):
                 raise TypeError(f"A text prompt with messages as its response: {response!r}. Use one kind for both.")
-            text = prompt + response
+            text = cast(str, prompt) + cast(str, response)
             eos = self.tokenizer.eos_token
             ids = self.tokenizer(text if eos is None or text.endswith(eos) else text + eos)["input_ids"]
         if self.max_length is not None and len(ids) > self.max_length:

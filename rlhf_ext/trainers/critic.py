@@ -73,7 +73,7 @@ class ValueModel(nn.Module):
 Critic = ValueHead | ValueModel
 
 
-def make_critic(value_model: Any, policy: nn.Module, reward_model: nn.Module | None, **load_kwargs: Any) -> Critic:
+def make_critic(value_model: Any, policy: Any, reward_model: Any, **load_kwargs: Any) -> Critic:
     """The critic for PPO.
 
     Args:
@@ -124,11 +124,11 @@ def make_critic(value_model: Any, policy: nn.Module, reward_model: nn.Module | N
     return ValueModel(model).to(base.device)
 
 
-def _vocabulary(model: nn.Module) -> int:
+def _vocabulary(model: Any) -> int:
     return model.config.get_text_config().vocab_size
 
 
-def _from_policy(policy: nn.Module) -> PreTrainedModel:
+def _from_policy(policy: Any) -> PreTrainedModel:
     if is_peft_model(policy):
         policy = copy.deepcopy(policy).merge_and_unload()
     config = copy.deepcopy(policy.config)

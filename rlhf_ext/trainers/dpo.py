@@ -93,6 +93,9 @@ class DPOTrainer(FiniteLoss, trl.DPOTrainer):
     ```
     """
 
+    data_collator: Any
+    _signature_columns: Any
+
     def __init__(
         self,
         model=None,

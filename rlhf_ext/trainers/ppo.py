@@ -78,6 +78,7 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
     _name = "PPO"
     _template_file = "lm_model_card.md"
     _paper = {"title": "Proximal Policy Optimization Algorithms", "id": "1707.06347"}
+    _buffered_inputs: Any
 
     def __init__(
         self,
@@ -92,8 +93,8 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
         if args is None:
             name = model if isinstance(model, str) else model.config._name_or_path
             args = PPOConfig(f"{Path(name).name or 'model'}-PPO")
-        self._critic: ScoringHooks | None = None  # GRPOTrainer's __init__ may already score
-        self._token_values: torch.Tensor | None = None
+        self._critic: Any = None  # GRPOTrainer's __init__ may already score
+        self._token_values: Any = None
         reward_funcs = self._wrap_reward_models(reward_funcs, args, kwargs)
         peft = kwargs.get("peft_config") is not None or (not isinstance(model, str) and is_peft_model(model))
         if ref_model is None and not isinstance(model, str) and not peft and args.kl_coef:

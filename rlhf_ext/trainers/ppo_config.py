@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import trl
 from transformers.utils import logging
@@ -97,7 +98,7 @@ class PPOConfig(trl.GRPOConfig):
         self._check_ppo()
         self._align_saves()
 
-    def _check_ppo(self) -> None:
+    def _check_ppo(self: Any) -> None:
         if self.loss_type not in _PPO_LOSSES or self.importance_sampling_level != "token":
             raise ValueError(
                 f"PPO's loss is clipped token by token: `loss_type` must be one of {_PPO_LOSSES} with "
@@ -121,7 +122,7 @@ class PPOConfig(trl.GRPOConfig):
         """Optimizer steps between two generations."""
         return max(1, self.steps_per_generation * self.num_iterations // self.gradient_accumulation_steps)
 
-    def _align_saves(self) -> None:
+    def _align_saves(self: Any) -> None:
         # A rollout is not saved: a run that resumes within one would generate anew at other steps than the first did.
         every = self.updates_per_rollout
         if self.save_strategy == "steps" and self.save_steps >= 1 and self.save_steps % every:

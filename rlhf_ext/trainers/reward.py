@@ -86,6 +86,9 @@ class RewardTrainer(FiniteLoss, trl.RewardTrainer):
     ```
     """
 
+    data_collator: Any
+    _signature_columns: Any
+
     def __init__(self, model=None, args: trl.RewardConfig | None = None, *positional: Any, **kwargs: Any):
         super().__init__(model, args, *positional, **kwargs)
         mode = getattr(self.args, "strength_loss", "none")

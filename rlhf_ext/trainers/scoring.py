@@ -58,10 +58,10 @@ class ScoringHooks:
             The critic, which becomes a submodule of the model.
     """
 
-    def __init__(self, model: nn.Module, critic: Critic | None = None):
-        self.critic = critic
+    def __init__(self, model: Any, critic: Critic | None = None):
+        self.critic: Any = critic
         self._with_values, self._keep = False, 0
-        self._hidden_states: torch.Tensor | None = None
+        self._hidden_states: Any = None
         if critic is not None:
             model.add_module(NAME, critic)
         model.register_forward_pre_hook(self._before, with_kwargs=True)

@@ -258,7 +258,7 @@ def test_a_nan_loss_keeps_the_last_good_checkpoint(tiny, tmp_path, data, heldout
 LAUNCHERS = {
     "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "1", "--mixed_precision", "no"],
     # What `accelerate launch` itself starts for several devices; on the CPU it would need MPI.
-    "torchrun": ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"],
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
 }
 
 
@@ -285,6 +285,7 @@ def test_it_runs_under_a_launcher(tiny, tmp_path, launcher, processes, algorithm
         [sys.executable, "-m", *LAUNCHERS[launcher], str(script), tiny, algorithm, str(tmp_path / "run")],
         capture_output=True,
         text=True,
+        timeout=240,
         env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
     )
     assert result.returncode == 0, result.stderr[-4000:]
