@@ -34,7 +34,9 @@ class DemoArguments:
     """Arguments of `rlhf-ext demo`."""
 
     algorithm: str = field(default="ppo", metadata={"help": "'ppo' or 'dpo'.", "choices": ["ppo", "dpo"]})
-    output_dir: str = field(default="demo_output", metadata={"help": "Where the run goes, and goes on."})
+    output_dir: str | None = field(
+        default=None, metadata={"help": "Where the run goes, and goes on. By default a folder in demo_output/."}
+    )
     tiny: bool = field(default=False, metadata={"help": "A tiny model in place of SmolLM2: seconds, not minutes."})
     seed: int = field(default=42, metadata={"help": "Seed."})
 
@@ -144,7 +146,8 @@ def _demo(arguments: list[str]) -> None:
     (options,) = _parse("demo", [DemoArguments], arguments)
     from .demo import run_demo
 
-    _show(run_demo(options.algorithm, options.output_dir, options.tiny, options.seed))
+    folder = options.output_dir or f"demo_output/{'tiny-' if options.tiny else ''}{options.algorithm}-{options.seed}"
+    _show(run_demo(options.algorithm, folder, options.tiny, options.seed))
 
 
 def _run(arguments: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -81,6 +81,8 @@ class Answers:
             A category a prompt; empty strings where there are none.
         kl (`list[float]`):
             log p_after(answer) - log p_before(answer) of each answer of the model after, in nats.
+        rewards (`list[list[float]]`):
+            Rewards of the answers before and of those after, from [`score`]; NaN where none applies.
     """
 
     prompts: list[Any]
@@ -89,19 +91,18 @@ class Answers:
     references: list[str]
     categories: list[str] = field(default_factory=list)
     kl: list[float] = field(default_factory=list)
+    rewards: list[list[float]] = field(default_factory=list)
 
 
-def compare(answers: Answers, reward: RewardFunction | None = None) -> list[Figure]:
+def compare(answers: Answers) -> list[Figure]:
     """The figures of a run: what got better, what got worse, and how sure that is.
 
     Args:
         answers ([`Answers`]):
             Prompts and both models' answers.
-        reward (`RewardFunction`, *optional*):
-            Scores the answers, in its own units.
 
     Returns:
-        `list[Figure]`: reward; and where the rows have a `category` "harmful" or "borderline", compliance with harmful
+        `list[Figure]`: reward, if there are any; and where the rows have a `category` "harmful" or "borderline", compliance with harmful
         requests and refusals of harmless ones; likeness of harmless answers to the reference, one-liners, length, KL.
     """
     harmful = [category == HARMFUL for category in answers.categories] or [False] * len(answers.prompts)
@@ -116,8 +117,8 @@ def compare(answers: Answers, reward: RewardFunction | None = None) -> list[Figu
     refused = [refusal(prompts=answers.prompts, completions=side) for side in (answers.before, answers.after)]
     complied = [[1 - flag for flag in side] for side in refused]
     figures: list[Figure | None] = []
-    if reward is not None:
-        figures.append(_figure("reward", "Reward", _rewards(answers, reward), None, "higher", note=_NOTES["reward"]))
+    if answers.rewards:
+        figures.append(_figure("reward", "Reward", answers.rewards, None, "higher", note=_NOTES["reward"]))
     if any(harmful):
         figures.append(
             _figure("harmful_compliance", "Harmful requests complied with", complied, harmful, "lower", "%")
@@ -144,9 +145,9 @@ _NOTES = {
 }
 
 
-def examples(answers: Answers, reward: RewardFunction | None = None, each: int = 3) -> list[Example]:
+def examples(answers: Answers, each: int = 3) -> list[Example]:
     """The first `each` rows of every category, both answers side by side."""
-    scores = _rewards(answers, reward) if reward is not None else None
+    scores = answers.rewards
     picked: list[int] = []
     categories = answers.categories or [""] * len(answers.prompts)
     order = [HARMFUL, BORDERLINE, *sorted(set(categories) - {HARMFUL, BORDERLINE})]
@@ -165,7 +166,8 @@ def examples(answers: Answers, reward: RewardFunction | None = None, each: int =
     ]
 
 
-def _rewards(answers: Answers, reward: RewardFunction) -> list[list[float]]:
+def score(answers: Answers, reward: RewardFunction) -> Answers:
+    """The same answers with their rewards, in the reward function's units."""
     sides = []
     for side in (answers.before, answers.after):
         completions = [
@@ -174,7 +176,7 @@ def _rewards(answers: Answers, reward: RewardFunction) -> list[list[float]]:
         ]
         scores = reward(prompts=answers.prompts, completions=completions)
         sides.append([float("nan") if score is None else float(score) for score in scores])
-    return sides
+    return replace(answers, rewards=sides)
 
 
 def _figure(

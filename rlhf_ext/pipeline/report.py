@@ -10,7 +10,7 @@ import transformers
 import trl
 from datasets import Dataset
 
-from ..evaluation.before_after import compare, examples
+from ..evaluation.before_after import compare, examples, score
 from ..evaluation.report import Curve, Report, Stage
 from ..stats import Estimate
 from ..types import RewardFunction
@@ -45,6 +45,8 @@ def make_report(run: Run, rows: Dataset, reward: RewardFunction | None) -> Repor
     record = run.record
     results = {name: record.finished(name) or {} for name in _STAGE_NAMES}
     answers = as_answers(rows, results["before"]["answers"], results["after"]["answers"], results["divergence"]["kl"])
+    if reward is not None:
+        answers = score(answers, reward)
     config = run.config
     curves = []
     for name, path in (
@@ -57,8 +59,8 @@ def make_report(run: Run, rows: Dataset, reward: RewardFunction | None) -> Repor
     return Report(
         title=f"{config.algorithm.upper()} on {Path(run.base).name}",
         subtitle=f"Before against after on {len(rows)} held-out prompts",
-        figures=compare(answers, reward),
-        examples=examples(answers, reward),
+        figures=compare(answers),
+        examples=examples(answers),
         curves=curves,
         stages=[
             Stage(_STAGE_NAMES[name], result["seconds"], _summary(name, result))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from rlhf_ext.evaluation.before_after import Answers, compare, examples, sequence_logprobs
+from rlhf_ext.evaluation.before_after import Answers, compare, examples, score, sequence_logprobs
 
 REFUSAL = "I'm sorry, but I can't help with that, because somebody would be hurt by it, and that matters."
 HELP = "Soak the beans overnight, then simmer them in fresh water with a bay leaf for an hour or so until soft."
@@ -39,7 +39,7 @@ def test_a_reward_that_does_not_apply_leaves_the_row_out():
     def reward(prompts, completions, **columns):
         return [None if prompt == "a" else float(len(text)) for prompt, text in zip(prompts, completions, strict=True)]
 
-    figure = compare(answers(), reward)[0]
+    figure = compare(score(answers(), reward))[0]
     assert figure.name == "reward"
     assert figure.after.n == 3
 
