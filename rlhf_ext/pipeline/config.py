@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -236,14 +237,16 @@ class RLHFConfig:
             return None
         from peft import LoraConfig
 
-        settings = asdict(self.lora) if is_dataclass(self.lora) else dict(cast(dict, self.lora or {}))
-        settings = {k: v for k, v in settings.items() if k not in ("task_type", "peft_type", "auto_mapping")}
-        if is_dataclass(self.lora) and task == "CAUSAL_LM":
-            return self.lora
-        defaults = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+        if isinstance(self.lora, LoraConfig):
+            config = copy.deepcopy(self.lora)
+        else:
+            config = LoraConfig(
+                **{"r": 16, "lora_alpha": 32, "target_modules": "all-linear", **cast(dict, self.lora or {})}
+            )
+        config.task_type = task
         if task == "SEQ_CLS":
-            settings.pop("modules_to_save", None)
-        return LoraConfig(**{**defaults, **settings, "task_type": task})
+            config.modules_to_save = None  # PEFT adds the reward head
+        return config
 
     @property
     def reward_path(self) -> str:

@@ -1,5 +1,6 @@
 import pytest
 import trl
+from peft import LoraConfig
 
 from rlhf_ext import DPOConfig, PPOConfig, RewardConfig, RLHFConfig
 
@@ -67,6 +68,15 @@ def test_qlora_is_lora():
     assert config.lora_config("CAUSAL_LM").r == 4
     assert config.lora_config("SEQ_CLS").modules_to_save is None  # PEFT adds the head for SEQ_CLS
     assert RLHFConfig("gpt2").lora_config("CAUSAL_LM") is None
+
+
+def test_a_peft_config_is_taken_for_both_tasks():
+    own = LoraConfig(r=4, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    config = RLHFConfig("gpt2", use_lora=True, lora=own)
+    policy, reward = config.lora_config("CAUSAL_LM"), config.lora_config("SEQ_CLS")
+    assert (policy.r, policy.task_type, policy.modules_to_save) == (4, "CAUSAL_LM", ["lm_head"])
+    assert (reward.r, reward.task_type, reward.modules_to_save) == (4, "SEQ_CLS", None)
+    assert own.task_type is None
 
 
 @pytest.mark.parametrize(
