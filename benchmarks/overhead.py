@@ -32,7 +32,7 @@ def cpu_seconds(trainer_class, config_class, model_class, folder, data, steps) -
     args = config_class(
         tempfile.mkdtemp(),
         max_steps=steps,
-        per_device_train_batch_size=8,
+        per_device_train_batch_size=4,
         bf16=False,
         use_cpu=True,
         report_to="none",
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two pairs of few steps: that it runs, not a figure")
     quick = parser.parse_args().quick
-    pairs, steps = (2, 5) if quick else (20, 60)
+    pairs, steps = (2, 5) if quick else (12, 30)
 
     figures = {
         "import_s": import_seconds("import rlhf_ext", 3 if quick else 9),

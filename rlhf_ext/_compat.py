@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-TESTED_TRL = ("1.15", "1.16")
-"""TRL releases that the tests run against."""
+TESTED_TRL = ("1.16",)
+"""TRL releases that the tests run against. PPO does not work on 1.15, whose scoring has no fused LM head."""
 
 # (trainer, method) -> names of parameters we pass or read, in order. An empty tuple: only its existence matters,
 # because we hand its arguments on untouched.
