@@ -40,6 +40,7 @@ def test_with_the_column_but_no_mode_it_is_trl_and_says_so(reward_folder, prefer
     )
     ours = trained(RewardTrainer, RewardConfig, reward_folder, preferences, quick)
     assert losses(ours) == losses(theirs)
+    assert "`preference_strength` column, which is not used" in caplog.text
 
 
 def loss_of(mode, reward_folder, preferences, quick, scale=1.0, **columns):
