@@ -117,10 +117,15 @@ def _complain(message: str) -> int:
 
 
 def _parse(command: str, dataclasses: list[type], arguments: list[str], **defaults: Any) -> tuple[Any, ...]:
+    import torch
     from transformers.utils import logging
     from trl import TrlParser
 
+    from ._allocator import keep_freed_memory
+
     logging.disable_progress_bar()  # of weights being loaded; stages have bars of their own
+    if not torch.accelerator.is_available():
+        keep_freed_memory()
 
     class Parser(TrlParser):
         def error(self, message: str) -> NoReturn:

@@ -15,6 +15,7 @@ PACKAGE = Path(rlhf_ext.__file__).parent
 FLOORS = {
     "types": 0,
     "_compat": 0,
+    "_allocator": 0,
     "stats": 0,
     "sandbox": 0,
     "generation": 1,

@@ -23,6 +23,7 @@ from ..generation import LocalGenerator
 from ..rewards.model import RewardModel
 from ..trainers import DPOTrainer, PPOTrainer, RewardTrainer
 from ..trainers.callbacks import FiniteLoss, StageBar
+from ..trainers.scoring import ScoringHooks
 from ..types import text_of
 from .config import RLHFConfig
 from .state import RunRecord, processes
@@ -102,6 +103,7 @@ def warm_start(run: Run, data: Dataset, title: str) -> dict[str, Any]:
         processing_class=run.tokenizer,
         peft_config=run.config.lora_config("CAUSAL_LM"),
     )
+    ScoringHooks(trainer.model)
     return run.train("sft", trainer, title, ("loss", "mean_token_accuracy"), run.folder / "sft")
 
 
@@ -178,6 +180,9 @@ def align_dpo(run: Run, data: Dataset, start: Path | None, num_epochs: float, ti
         processing_class=run.tokenizer,
         peft_config=None if start is not None else run.config.lora_config("CAUSAL_LM"),
     )
+    for model in (trainer.model, trainer.ref_model):
+        if model is not None:
+            ScoringHooks(trainer.accelerator.unwrap_model(model))
     return run.train("policy", trainer, title, ("loss", "rewards/accuracies"), run.folder / "policy")
 
 

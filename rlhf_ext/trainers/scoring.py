@@ -1,7 +1,8 @@
 """TRL's fused forward of a policy or reference, made to give more and to do less.
 
-More: the critic's values with the log-probabilities, in one forward. Less: no logits for the prompt. And right: positions
-that left padding does not shift, without which GPT-2 and OPT would be scored on other positions than they wrote at.
+More: the critic's values with the log-probabilities, in one forward. Less: on a CPU, no logits where there is no label. And
+right: positions that left padding does not shift, without which GPT-2 and OPT would be scored on other positions than they
+wrote at.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from accelerate.utils import is_peft_model
 from torch import nn
+from torch.nn.functional import pad
 from transformers.utils import ModelOutput
 
 from .critic import NAME, Critic, ValueHead
@@ -45,11 +47,12 @@ class ScoredOutput(ModelOutput):
 
 
 class ScoringHooks:
-    """Lets TRL's fused forward of a model do less and give more: two keywords beside `fused_lm_head=True`.
+    """Lets TRL's fused forward (`fused_lm_head=True`) of a model do less and give more.
 
-    `keep_last=n` keeps the last n positions for the LM head (the labels must be cut alike): those of a prompt would be
-    computed for nothing. `with_values=True` gives a [`ScoredOutput`], whose `token_values` are aligned with
-    `log_probs`: the value of the state before each token.
+    Less: only positions with a label reach the LM head. TRL does so on a GPU by itself; on a CPU it projects every position
+    of prompts and padding as well, which is most of a small model's training step.
+    More: `with_values=True` gives a [`ScoredOutput`], whose `token_values` are aligned with `log_probs`: the value of the
+    state before each token.
 
     Args:
         model (`PreTrainedModel` or `PeftModel`):
@@ -60,7 +63,8 @@ class ScoringHooks:
 
     def __init__(self, model: Any, critic: Critic | None = None):
         self.critic: Any = critic
-        self._with_values, self._keep = False, 0
+        self._with_values = False
+        self._labelled: torch.Tensor | None = None  # (B, L - 1), where only these positions go through the LM head
         self._hidden_states: Any = None
         if critic is not None:
             model.add_module(NAME, critic)
@@ -70,36 +74,55 @@ class ScoringHooks:
         base.base_model.register_forward_hook(self._on_backbone)
 
     def _before(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        self._with_values, self._keep = kwargs.pop("with_values", False), kwargs.pop("keep_last", 0)
+        self._with_values, self._labelled = kwargs.pop("with_values", False), None
+        labels = kwargs.get("labels")
+        if kwargs.get("fused_lm_head") and labels is not None and labels.device.type == "cpu" and _is_plain(module):
+            labelled = labels[:, 1:] != -100
+            if labelled.any():
+                self._labelled = labelled
+                kwargs["labels"] = pad(labels[:, 1:][labelled], (1, 0), value=-100)[None]  # TRL drops the first label
         return args, kwargs
 
     def _on_backbone(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        if self._keep:
-            output.last_hidden_state = output.last_hidden_state[:, -self._keep :]
         if self._with_values:
             self._hidden_states = output.last_hidden_state
+        if self._labelled is not None:
+            states = output.last_hidden_state[:, :-1][self._labelled]
+            output.last_hidden_state = pad(states, (0, 0, 0, 1))[None]  # and the last state
         return output
 
     def _after(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
-        if not self._with_values:
-            return None
+        if self._labelled is not None:
+            output = type(output)(**{name: _spread(value, self._labelled) for name, value in output.items()})
+        if self._with_values:
+            output = ScoredOutput(
+                log_probs=output.log_probs,
+                entropy=output.entropy,
+                aux_loss=output.get("aux_loss"),
+                token_values=self._values(kwargs)[:, :-1].float(),
+            )
+        self._hidden_states, self._with_values, self._labelled = None, False, None
+        return output
+
+    def _values(self, inputs: dict[str, Any]) -> torch.Tensor:
         if isinstance(self.critic, ValueHead):
-            values = self.critic.score(self._hidden_states.to(self.critic.score.weight.dtype)).squeeze(-1)
-        else:
-            names = ("input_ids", "attention_mask", "position_ids")
-            values = self.critic(**{name: kwargs[name] for name in names if name in kwargs})[:, -self._keep :]
-        self._hidden_states, self._with_values, self._keep = None, False, 0
-        return ScoredOutput(
-            log_probs=output.log_probs,
-            entropy=output.entropy,
-            aux_loss=output.get("aux_loss"),
-            token_values=values[:, :-1].float(),
-        )
+            return self.critic.score(self._hidden_states.to(self.critic.score.weight.dtype)).squeeze(-1)
+        names = ("input_ids", "attention_mask", "position_ids")
+        return self.critic(**{name: inputs[name] for name in names if name in inputs})
+
+
+def _is_plain(model: nn.Module) -> bool:
+    """Whether a model reads the ids it is given, and no virtual tokens (PEFT's prompt learning) before them."""
+    return not (is_peft_model(model) and model.active_peft_config.is_prompt_learning)
+
+
+def _spread(value: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """One number a labelled position, `(1, N)`, back in `(B, L - 1)`, with 0 elsewhere; scalars stay as they are."""
+    return value if value.ndim == 0 else value.new_zeros(places.shape).masked_scatter(places, value)
 
 
 class Scorer:
-    """Calls a model with what TRL leaves out: positions that left padding does not shift, no logits for the prompt, and
-    the critic's values."""
+    """Calls a model with what TRL leaves out: positions that left padding does not shift, and the critic's values."""
 
     def __init__(self, model, with_values: bool):
         self.model, self.with_values = model, with_values
@@ -109,12 +132,6 @@ class Scorer:
         mask = inputs.get("attention_mask")
         if mask is not None and "pixel_values" not in inputs and "mm_token_type_ids" not in inputs:
             inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        # Nothing is asked of the prompt: one position before the first label is where its prediction stands.
-        scored = (inputs["labels"] != -100).any(dim=0).nonzero()
-        keep = inputs["labels"].size(1) - int(scored[0]) + 1 if len(scored) else 0
-        if 0 < keep < inputs["labels"].size(1):
-            inputs["labels"] = inputs["labels"][:, -keep:]
-            inputs["keep_last"] = keep
         if self.with_values:
             inputs["with_values"] = True
         outputs = self.model(**inputs)
