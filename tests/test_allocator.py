@@ -25,7 +25,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc is what it is about")
 def test_a_tensor_made_again_costs_no_page_faults():
     faults = {
-        mode: int(subprocess.run([sys.executable, "-c", _FAULTS, mode], capture_output=True, text=True, check=True).stdout)
+        mode: int(
+            subprocess.run([sys.executable, "-c", _FAULTS, mode], capture_output=True, text=True, check=True).stdout
+        )
         for mode in ("kept", "not")
     }
     assert faults["not"] > 20 * 500  # 40 MB twenty times, in pages of 4 KiB (or, on some machines, 64)

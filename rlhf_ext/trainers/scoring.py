@@ -18,6 +18,8 @@ from transformers.utils import ModelOutput
 
 from .critic import NAME, Critic, ValueHead
 
+_HANDLES = "_rlhf_ext_scoring_hooks"
+
 FORWARD_KEYS = (
     "pixel_values",
     "image_grid_thw",
@@ -68,10 +70,15 @@ class ScoringHooks:
         self._hidden_states: Any = None
         if critic is not None:
             model.add_module(NAME, critic)
-        model.register_forward_pre_hook(self._before, with_kwargs=True)
-        model.register_forward_hook(self._after, with_kwargs=True)
         base = model.get_base_model() if is_peft_model(model) else model
-        base.base_model.register_forward_hook(self._on_backbone)
+        for handle in getattr(base, _HANDLES, []):
+            handle.remove()  # those of an earlier trainer on the same model: two would each take what the other left
+        handles = [
+            model.register_forward_pre_hook(self._before, with_kwargs=True),
+            model.register_forward_hook(self._after, with_kwargs=True),
+            base.base_model.register_forward_hook(self._on_backbone),
+        ]
+        setattr(base, _HANDLES, handles)
 
     def _before(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         self._with_values, self._labelled = kwargs.pop("with_values", False), None

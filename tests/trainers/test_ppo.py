@@ -165,6 +165,19 @@ def test_a_modified_policy_in_memory_is_its_own_reference(policy, tokenizer, pro
     assert gap.abs().max() < 1e-4
 
 
+def test_a_second_trainer_goes_on_with_the_same_policy(policy, tokenizer, prompts, quick):
+    args = PPOConfig(**quick, max_completion_length=8, max_steps=1, kl_coef=0.1)
+    for _ in range(2):
+        trainer = PPOTrainer(
+            policy, vowels, args, train_dataset=prompts, processing_class=tokenizer, value_model="shared"
+        )
+        output = rollout(trainer, [prompts[i] for i in range(4)])
+        gap = (trainer._score_rollout(output) - output["ref_per_token_logps"]) * output["completion_mask"]
+        assert gap.abs().max() < 1e-4, "its reference is the policy as it is now"
+        trainer.train()
+        assert math.isfinite(logged(trainer, "loss")[0])
+
+
 def test_the_reference_follows_with_sync_ref_model(tiny, prompts, quick):
     trainer = make(
         tiny,

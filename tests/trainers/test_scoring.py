@@ -66,6 +66,15 @@ def test_virtual_tokens_are_left_to_trl(policy, batch):
     assert torch.equal(scored(model, batch)[0].log_probs, before.log_probs)
 
 
+def test_a_second_trainer_on_the_same_model_takes_over(policy, batch):
+    add_fused_lm_head(policy)
+    ScoringHooks(policy)
+    before = scored(policy, batch)[0]
+    ScoringHooks(policy)
+    after = scored(policy, batch)[0]
+    assert torch.equal(after.log_probs, before.log_probs)
+
+
 def test_a_plain_forward_is_untouched(policy, batch):
     before = policy(**batch).loss
     ScoringHooks(policy)
