@@ -58,7 +58,6 @@ def _tiny_settings() -> dict[str, Any]:
 def _smollm2_settings(algorithm: str) -> dict[str, Any]:
     small_batches = {**_EVERYWHERE, "per_device_train_batch_size": 4}
     ppo = algorithm == "ppo"
-    warm_start = {"learning_rate": 1.5e-3, "max_steps": 30} if ppo else {"learning_rate": 2e-3, "max_steps": 40}
     return {
         "model_name": embedded.smollm2(),
         "bf16": True,
@@ -69,20 +68,22 @@ def _smollm2_settings(algorithm: str) -> dict[str, Any]:
             "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
             "layers_to_transform": list(range(10, 30)),  # the layers below need no backward pass
         },
-        "learning_rate": 6e-4 if ppo else 4e-4,
+        "learning_rate": 5e-4 if ppo else 3e-4,
         "eval_max_new_tokens": 64,
-        "checkpoint_steps": 20,
-        "sft": {**small_batches, **warm_start},
-        "reward": {**small_batches, "learning_rate": 5e-4, "max_steps": 30 if ppo else 20},
+        "checkpoint_steps": 24,
+        "sft": {**small_batches, "learning_rate": 1.5e-3, "num_train_epochs": 3, "max_steps": 120 if ppo else 100},
+        "reward": {**small_batches, "learning_rate": 5e-4, "max_steps": 36 if ppo else 20},
         "ppo": {
             **_EVERYWHERE,
             "max_completion_length": 64,
-            "steps_per_generation": 2,
-            "max_steps": 36,
+            "steps_per_generation": 4,
+            "max_steps": 24,
+            "temperature": 0.7,  # nearer to the greedy answers that are measured
+            "lam": 1.0,  # whether to refuse is decided in the first words, 60 tokens before the reward
             "kl_coef": 0.02,
             "value_learning_rate": 1e-3,
         },
-        "dpo": {**small_batches, "beta": 0.1, "max_steps": 16},
+        "dpo": {**small_batches, "beta": 0.1, "max_steps": 12},
     }
 
 
