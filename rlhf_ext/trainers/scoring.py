@@ -111,14 +111,14 @@ class ScoringHooks:
         self._hidden_states, self._with_values, self._labelled = None, False, None
         return output
 
-    def _values(self, inputs: dict[str, Any]) -> torch.Tensor:
+    def _values(self, inputs: dict[str, Any]) -> Any:
         if isinstance(self.critic, ValueHead):
             return self.critic.score(self._hidden_states.to(self.critic.score.weight.dtype)).squeeze(-1)
         names = ("input_ids", "attention_mask", "position_ids")
         return self.critic(**{name: inputs[name] for name in names if name in inputs})
 
 
-def _is_plain(model: nn.Module) -> bool:
+def _is_plain(model: Any) -> bool:
     """Whether a model reads the ids it is given, and no virtual tokens (PEFT's prompt learning) before them."""
     return not (is_peft_model(model) and model.active_peft_config.is_prompt_learning)
 
