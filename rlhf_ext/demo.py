@@ -71,8 +71,8 @@ def _smollm2_settings(algorithm: str) -> dict[str, Any]:
         "learning_rate": 5e-4 if ppo else 3e-4,
         "eval_max_new_tokens": 64,
         "checkpoint_steps": 24,
-        "sft": {**small_batches, "learning_rate": 1.5e-3, "num_train_epochs": 3, "max_steps": 120 if ppo else 100},
-        "reward": {**small_batches, "learning_rate": 5e-4, "max_steps": 36 if ppo else 20},
+        "sft": {**small_batches, "learning_rate": 1.5e-3, "num_train_epochs": 3, "max_steps": 100},
+        "reward": {**small_batches, "learning_rate": 5e-4, "max_steps": 50 if ppo else 20},
         "ppo": {
             **_EVERYWHERE,
             "max_completion_length": 64,
