@@ -4,7 +4,7 @@
 
 CPU-seconds at one thread. Each pair trains TRL's class and ours in turn, in random order, on the same tiny model and data
 without the columns that we add; the figure is the mean of the ratios with a bootstrap interval over pairs. Freed memory is
-kept for both sides: page faults are most of the noise. Import time is the best of several fresh processes, less that of
+kept for both sides, so that page faults add no noise. Import time is the best of several fresh processes, less that of
 an empty one. Ends with one line of JSON.
 """
 

@@ -1,4 +1,4 @@
-"""Where half of a training step on a CPU goes, and how to get it back.
+"""Where much of a training step on a CPU goes, and how to get it back.
 
 glibc hands large blocks back to the system when they are freed. A training step allocates and frees the same tensors again
 and again, and every page of each must be faulted in anew: measured on two cores, SmolLM2-135M's supervised step took 1.7

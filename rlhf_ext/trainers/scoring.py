@@ -52,7 +52,7 @@ class ScoringHooks:
     """Lets TRL's fused forward (`fused_lm_head=True`) of a model do less and give more.
 
     Less: only positions with a label reach the LM head. TRL does so on a GPU by itself; on a CPU it projects every position
-    of prompts and padding as well, which is most of a small model's training step.
+    of prompts and padding as well, which was over half of a supervised step of SmolLM2.
     More: `with_values=True` gives a [`ScoredOutput`], whose `token_values` are aligned with `log_probs`: the value of the
     state before each token.
 
