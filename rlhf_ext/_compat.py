@@ -35,8 +35,14 @@ _SEAMS: dict[tuple[str, str], tuple[str, ...]] = {
         "batch_size",
     ),
     ("GRPOTrainer", "_compute_loss"): ("self", "model", "inputs"),
+    ("GRPOTrainer", "_tokenize_prompts"): ("self", "prompts"),
+    ("GRPOTrainer", "_generate_single_turn"): ("self", "prompt_ids"),
     ("GRPOTrainer", "_save"): (),
     ("GRPOTrainer", "_load_from_checkpoint"): (),
+    ("GRPOTrainer", "_load_best_model"): ("self",),
+    ("GRPOTrainer", "_clip_grad_norm"): ("self", "model"),
+    ("GRPOTrainer", "_save_rng_state"): ("self", "output_dir"),
+    ("GRPOTrainer", "_load_rng_state"): ("self", "checkpoint"),
 }
 
 

@@ -68,11 +68,16 @@ def _smollm2_settings(algorithm: str) -> dict[str, Any]:
             "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
             "layers_to_transform": list(range(10, 30)),  # the layers below need no backward pass
         },
-        "learning_rate": 5e-4 if ppo else 3e-4,
+        "learning_rate": 6e-4 if ppo else 3e-4,
         "eval_max_new_tokens": 64,
         "checkpoint_steps": 24,
-        "sft": {**small_batches, "learning_rate": 1.5e-3, "num_train_epochs": 3, "max_steps": 100},
-        "reward": {**small_batches, "learning_rate": 5e-4, "max_steps": 50 if ppo else 20},
+        "sft": {
+            **small_batches,
+            "learning_rate": 1e-3 if ppo else 1.5e-3,
+            "num_train_epochs": 3,
+            "max_steps": 136 if ppo else 80,
+        },
+        "reward": {**small_batches, "learning_rate": 5e-4, "max_steps": 34 if ppo else 24},
         "ppo": {
             **_EVERYWHERE,
             "max_completion_length": 64,
@@ -83,7 +88,7 @@ def _smollm2_settings(algorithm: str) -> dict[str, Any]:
             "kl_coef": 0.02,
             "value_learning_rate": 1e-3,
         },
-        "dpo": {**small_batches, "beta": 0.1, "max_steps": 12},
+        "dpo": {**small_batches, "beta": 0.1, "max_steps": 20},
     }
 
 

@@ -147,8 +147,10 @@ class RewardModel:
             if is_messages(response):
                 raise TypeError(f"A text prompt with messages as its response: {response!r}. Use one kind for both.")
             text = cast(str, prompt) + cast(str, response)
-            eos = self.tokenizer.eos_token
-            ids = self.tokenizer(text if eos is None or text.endswith(eos) else text + eos)["input_ids"]
+            bos, eos = self.tokenizer.bos_token, self.tokenizer.eos_token
+            begun = bos is not None and text.startswith(bos)  # decoded or templated text, which needs no second BOS
+            text = text if eos is None or text.endswith(eos) else text + eos
+            ids = self.tokenizer(text, add_special_tokens=not begun)["input_ids"]
         if self.max_length is not None and len(ids) > self.max_length:
             logger.warning_once(
                 f"A text of {len(ids)} tokens is longer than the reward model {self.__name__} reads "

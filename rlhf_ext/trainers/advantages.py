@@ -9,22 +9,28 @@ import torch
 
 
 def token_rewards(
-    scores: torch.Tensor, logps: torch.Tensor, ref_logps: torch.Tensor | None, mask: torch.Tensor, kl_coef: float
+    scores: torch.Tensor,
+    kl: torch.Tensor | None,
+    mask: torch.Tensor,
+    kl_coef: float,
+    dense: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Rewards of each token: the KL penalty everywhere, the score on top at the completion's last token.
 
-    `r_t = -kl_coef (log pi(a_t) - log ref(a_t)) + [t is last] score`, the reward of InstructGPT
-    ([2203.02155](https://huggingface.co/papers/2203.02155)) with the k1 estimator of the KL.
+    `r_t = -kl_coef KL_t + [t is last] score`, the reward of InstructGPT
+    ([2203.02155](https://huggingface.co/papers/2203.02155)), and `+ dense_t` where a reward function speaks of tokens.
 
     Args:
         scores (`torch.Tensor` of shape `(B,)`):
             One score a completion; NaN (not scorable) counts nothing here.
-        logps, ref_logps (`torch.Tensor` of shape `(B, T)`):
-            Log-probabilities of the sampled tokens; `ref_logps=None` leaves the penalty out.
+        kl (`torch.Tensor` of shape `(B, T)` or `None`):
+            KL estimates of the tokens from [`token_kl`]; None leaves the penalty out.
         mask (`torch.Tensor` of shape `(B, T)`):
             1 for tokens the policy chose.
         kl_coef (`float`):
             Weight of the penalty.
+        dense (`torch.Tensor` of shape `(B, T)`, *optional*):
+            Rewards of single tokens.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: 0 outside the mask.
@@ -33,34 +39,75 @@ def token_rewards(
 
     ```python
     >>> import torch
-    >>> logps, ref = torch.tensor([[-1.0, -2.0, 0.0]]), torch.tensor([[-1.5, -2.0, 0.0]])
-    >>> token_rewards(torch.tensor([1.0]), logps, ref, torch.tensor([[1, 1, 0]]), kl_coef=0.1)
+    >>> kl = torch.tensor([[0.5, 0.0, 0.0]])
+    >>> token_rewards(torch.tensor([1.0]), kl, torch.tensor([[1, 1, 0]]), kl_coef=0.1)
     tensor([[-0.0500,  1.0000,  0.0000]])
 
     ```
     """
-    rewards = torch.zeros_like(logps)
-    if ref_logps is not None and kl_coef:
-        rewards = -kl_coef * (logps - ref_logps) * mask
-    positions = torch.arange(mask.size(1), device=mask.device)
-    last = (mask * positions).argmax(dim=1, keepdim=True)
+    rewards = torch.zeros(mask.shape, device=mask.device) if kl is None else -kl_coef * kl * mask
+    if dense is not None:
+        rewards = rewards + dense * mask
+    last = last_token(mask).unsqueeze(1)
     bonus = torch.nan_to_num(scores, nan=0.0).to(rewards.dtype).unsqueeze(1) * (mask.sum(1, keepdim=True) > 0)
     return rewards.scatter_add(1, last, bonus)
 
 
+def last_token(mask: torch.Tensor) -> torch.Tensor:
+    """Index of the last 1 of each row of a `(B, T)` mask, 0 where there is none; shape `(B,)`."""
+    positions = torch.arange(mask.size(1), device=mask.device)
+    return (mask * positions).argmax(dim=1)
+
+
+def token_kl(logps: torch.Tensor, ref_logps: torch.Tensor, estimator: str = "k1") -> torch.Tensor:
+    """Estimates of KL(policy || reference) from one sample a token (J. Schulman, "Approximating KL Divergence", 2020).
+
+    With `r = ref(a) / pi(a)`: k1 is `-log r`, unbiased and of either sign; k3 is `r - 1 - log r`, unbiased, never negative
+    and of lower variance.
+
+    Args:
+        logps, ref_logps (`torch.Tensor`):
+            Log-probabilities of the sampled tokens, in nats.
+        estimator (`str`, *optional*, defaults to `"k1"`):
+            `"k1"` or `"k3"`.
+
+    Returns:
+        `torch.Tensor`: estimates in nats, of the shape of `logps`.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> token_kl(torch.tensor([0.0]), torch.tensor([-1.0])), token_kl(torch.tensor([0.0]), torch.tensor([-1.0]), "k3")
+    (tensor([1.]), tensor([0.3679]))
+
+    ```
+    """
+    log_ratio = ref_logps - logps
+    return -log_ratio if estimator == "k1" else log_ratio.exp() - 1 - log_ratio
+
+
 def gae(
-    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, gamma: float, lam: float
+    rewards: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    gamma: float,
+    lam: float,
+    following: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Generalised advantage estimation ([1506.02438](https://huggingface.co/papers/1506.02438)).
 
     `A_t = sum_l (gamma lam)^l d_{t+l}` with `d_t = r_t + gamma V_{t+1} - V_t`, where t counts the tokens the policy
-    chose: tokens between them (a tool's answer) are stepped over, and after the last one the value is 0.
+    chose: tokens between them (a tool's answer) are stepped over, and after the last one the value is 0, or `following`.
 
     Args:
         rewards, values, mask (`torch.Tensor` of shape `(B, T)`):
             Per-token rewards, the critic's value of the state before each token, and the mask.
         gamma (`float`), lam (`float`):
             Discount and trace decay, both in [0, 1]. lam = 1 gives Monte Carlo returns, lam = 0 one-step TD.
+        following (`torch.Tensor` of shape `(B,)`, *optional*):
+            Value of the state after the last token, for rows that were cut off there and would have gone on
+            ([1712.00378](https://huggingface.co/papers/1712.00378)); 0 for those that ended.
 
     Returns:
         `tuple[torch.Tensor, torch.Tensor]`: advantages and returns (`advantages + values`), both `(B, T)`, 0 outside
@@ -79,7 +126,7 @@ def gae(
     values = values * mask
     advantages = torch.zeros_like(values)
     running = torch.zeros_like(values[:, 0])
-    next_value = torch.zeros_like(values[:, 0])
+    next_value = torch.zeros_like(values[:, 0]) if following is None else following.to(values.dtype)
     for t in reversed(range(values.size(1))):
         here = mask[:, t].bool()
         delta = rewards[:, t] + gamma * next_value - values[:, t]

@@ -86,7 +86,8 @@ def make_critic(value_model: Any, policy: Any, reward_model: Any, **load_kwargs:
         reward_model (`PreTrainedModel` or `PeftModel`, *optional*):
             A reward model over the policy's vocabulary.
         **load_kwargs:
-            For `from_pretrained` where the critic is loaded by name.
+            What the policy was loaded with. For a critic by name they hold too, but for what belongs to the policy's
+            weights: `quantization_config`, `dtype`, and, where the names differ, `revision`.
 
     Returns:
         [`ValueHead`] or [`ValueModel`].
@@ -99,7 +100,11 @@ def make_critic(value_model: Any, policy: Any, reward_model: Any, **load_kwargs:
         head = ValueHead(base.config.get_text_config().hidden_size)
         return head.to(device=base.device)
     if isinstance(value_model, str):
-        model = AutoModelForSequenceClassification.from_pretrained(value_model, num_labels=1, **load_kwargs)
+        own = {"quantization_config", "dtype", "torch_dtype", "device_map"}
+        if value_model != base.config._name_or_path:
+            own.add("revision")
+        options = {name: value for name, value in load_kwargs.items() if name not in own}
+        model = AutoModelForSequenceClassification.from_pretrained(value_model, num_labels=1, **options)
     elif value_model is not None:
         model = value_model
     elif reward_model is not None and _vocabulary(reward_model) == _vocabulary(policy):

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-import trl
-from accelerate.utils import is_peft_model
-from transformers import PreTrainedModel
-from trl.models.utils import prepare_deepspeed, prepare_fsdp
-from trl.trainer.callbacks import SyncRefModelCallback
-from trl.trainer.utils import (
-    add_fused_lm_head,
-    disable_dropout_in_model,
-    shuffle_sequence_dict,
-    split_tensor_dict,
-)
+from transformers import PreTrainedModel, TrainingArguments
+from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
-from .._compat import attributes_set, check_seams
+from .._compat import attributes_set
 from ..rewards.model import RewardModel
-from .advantages import gae, token_rewards, value_losses, whiten
+from .advantages import value_losses
 from .callbacks import FiniteLoss
+from .checked_reward import checked_rewards
 from .critic import NAME, hidden, make_critic
+from .kl_control import KLController
 from .ppo_config import PPOConfig
-from .scoring import FORWARD_KEYS, Scorer, ScoringHooks
+from .ppo_rollout import PPORollout
+from .reference import adopt_reference, reference_copy
+from .scoring import ScoringHooks
+from .tokenized_prompts import with_pad_inside, with_text_prompts
+from .trl_1_12 import arguments_of_1_12
 
-check_seams(trl.GRPOTrainer)
 
-
-class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
+class PPOTrainer(FiniteLoss, PPORollout):
     """
     Proximal policy optimisation ([1707.06347](https://huggingface.co/papers/1707.06347)) as InstructGPT uses it
     ([2203.02155](https://huggingface.co/papers/2203.02155)), on TRL's GRPOTrainer.
@@ -39,25 +32,33 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
     Prompts, rewards, tools, vLLM, PEFT, logging and checkpoints are GRPOTrainer's. Added are a critic, the KL penalty
     in the reward of each token, generalised advantage estimation and the value loss.
 
+    A script for TRL 1.12's PPOTrainer runs as it is: its arguments, its order of them, its config and its tokenised data
+    sets are read as they were meant (docs/migration.md).
+
     Args:
         model (`str` or `PreTrainedModel` or `PeftModel`):
             The policy.
         reward_funcs (`RewardFunction`, `RewardModel`, `PreTrainedModel`, `str`, or a list of them):
             What scores completions, as in GRPOTrainer. A sequence-classification model or its name is wrapped in
-            [`RewardModel`], so that it sees the EOS token it was trained with.
+            [`RewardModel`], so that it sees the EOS token it was trained with. A function may give a list of numbers for a
+            completion, one a token, in place of one number.
         args ([`PPOConfig`], *optional*):
             Configuration.
         value_model (`PreTrainedModel` or `str`, *optional*):
-            The critic: a sequence-classification model with one label, its folder, or `"shared"` for a value head on
-            the policy. None: from the reward model if there is one with the policy's vocabulary, else from the policy.
-        ref_model (`PreTrainedModel`, *optional*):
+            The critic: a sequence-classification model with one label, its folder or hub name, or `"shared"` for a value
+            head on the policy. None: from the reward model if there is one with the policy's vocabulary, else from the
+            policy.
+        ref_model (`PreTrainedModel` or `str`, *optional*):
             What the KL is measured from. None: the policy as it is now (with PEFT, the policy without its adapter).
+        reward_model (`PreTrainedModel`, *optional*):
+            TRL 1.12's name of `reward_funcs`.
         **kwargs:
             GRPOTrainer's: `train_dataset`, `eval_dataset`, `processing_class`, `reward_processing_classes`,
-            `peft_config`, `callbacks`, `rollout_func`, `tools`, `quantization_config`, ...
+            `peft_config`, `callbacks`, `rollout_func`, `tools`, `quantization_config`, ... Data sets have a `prompt`
+            (text or messages), or `input_ids`.
 
     Raises:
-        ValueError: If the critic does not fit the policy, or the configuration is not PPO.
+        ValueError: If the critic does not fit the policy, the configuration is not PPO, or a reward is NaN or infinite.
 
     Example:
 
@@ -82,174 +83,54 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
 
     def __init__(
         self,
-        model: str | PreTrainedModel,
+        model: str | PreTrainedModel | TrainingArguments | None = None,
         reward_funcs: Any = None,
         args: PPOConfig | None = None,
         *positional: Any,
         value_model: PreTrainedModel | str | None = None,
-        ref_model: PreTrainedModel | None = None,
+        ref_model: PreTrainedModel | str | None = None,
+        reward_model: PreTrainedModel | None = None,
         **kwargs: Any,
     ):
+        if isinstance(model, TrainingArguments) or reward_model is not None:
+            named = {"value_model": value_model, "ref_model": ref_model, "reward_model": reward_model, **kwargs}
+            old = arguments_of_1_12((model, reward_funcs, args, *positional), named)
+            PPOTrainer.__init__(self, **old)
+            return
+        if model is None:
+            raise ValueError("`model` is missing: the policy, or its folder or hub name.")
+        if not reward_funcs and not isinstance(reward_funcs, str) and kwargs.get("environment_factory") is None:
+            raise ValueError("PPO needs a reward: give `reward_funcs`, a function, a reward model or a list of them.")
         if args is None:
             name = model if isinstance(model, str) else model.config._name_or_path
             args = PPOConfig(f"{Path(name).name or 'model'}-PPO")
+        kwargs.update(zip(("train_dataset", "eval_dataset", "processing_class"), positional, strict=False))
+        tokenizer = kwargs["processing_class"] = with_pad_inside(kwargs.get("processing_class"), model)
+        for name in ("train_dataset", "eval_dataset"):
+            kwargs[name] = with_text_prompts(kwargs.get(name), tokenizer)
         self._critic: Any = None  # GRPOTrainer's __init__ may already score
         self._token_values: Any = None
-        reward_funcs = self._wrap_reward_models(reward_funcs, args, kwargs)
-        peft = kwargs.get("peft_config") is not None or (not isinstance(model, str) and is_peft_model(model))
-        if ref_model is None and not isinstance(model, str) and not peft and args.kl_coef:
-            ref_model = copy.deepcopy(model)  # TRL would load it by the config's name, which may be another model
-        if ref_model is None:
-            super().__init__(model, reward_funcs, args, *positional, **kwargs)
-        else:
-            with attributes_set(args, beta=0.0, sync_ref_model=False):
-                super().__init__(model, reward_funcs, args, *positional, **kwargs)
-            self._adopt_reference(ref_model)
+        rewards = checked_rewards(reward_funcs, kwargs.get("reward_processing_classes"), args)
+        reference = reference_copy(ref_model, model, args, kwargs.get("peft_config"))
+        without = {} if reference is None else {"beta": 0.0, "sync_ref_model": False}
+        with attributes_set(args, **without):
+            super().__init__(model, rewards, args, **kwargs)
+        if reference is not None:
+            adopt_reference(self, reference)
+        self._kl_control = KLController(args.kl_coef, args.kl_target, args.kl_horizon)
+        if args.stop_token_id is not None:
+            self._end_at(args.stop_token_id)
+        if args.stop_strings and self.tools:
+            raise ValueError("`stop_strings` and `tools` do not go together: a call of a tool would be cut.")
+        self._attach_critic(value_model)
+
+    def _attach_critic(self, value_model: Any) -> None:
         reward_models = [function.model for function in self.reward_funcs if isinstance(function, RewardModel)]
-        critic = make_critic(value_model, self.model, reward_models[0] if reward_models else None)
+        options = {"trust_remote_code": self.args.trust_remote_code, **(self.args.model_init_kwargs or {})}
+        critic = make_critic(value_model, self.model, reward_models[0] if reward_models else None, **options)
         self._critic = ScoringHooks(self.model, critic)
         if self.ref_model is not None:
             ScoringHooks(self.accelerator.unwrap_model(self.ref_model))
-
-    def _wrap_reward_models(self, reward_funcs: Any, args: PPOConfig, kwargs: dict[str, Any]) -> Any:
-        if reward_funcs is None:
-            return reward_funcs
-        functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
-        classes = kwargs.get("reward_processing_classes")
-        classes = classes if isinstance(classes, list) else [classes] * len(functions)
-        wrapped: list[Callable] = []
-        for function, processing_class in zip(functions, classes, strict=True):
-            if isinstance(function, str | torch.nn.Module):
-                options = dict(args.model_init_kwargs or {}) if isinstance(function, str) else {}
-                function = RewardModel(function, processing_class, args.per_device_train_batch_size, **options)
-            if isinstance(function, RewardModel):
-                function.to(args.device)
-            wrapped.append(function)
-        return wrapped
-
-    def _adopt_reference(self, ref_model: PreTrainedModel) -> None:
-        """What GRPOTrainer does to the reference model it loads, for one that is given."""
-        args = self.args
-        self.beta = args.beta
-        if args.disable_dropout:
-            disable_dropout_in_model(ref_model)
-        add_fused_lm_head(ref_model, temperature=self.temperature, cast_lm_head_to_fp32=args.cast_lm_head_to_fp32)
-        if self.is_deepspeed_enabled:
-            self.ref_model = prepare_deepspeed(ref_model, self.accelerator)
-        elif self.is_fsdp_enabled:
-            self.ref_model = prepare_fsdp(ref_model, self.accelerator)
-        else:
-            self.ref_model = self.accelerator.prepare_model(ref_model, evaluation_mode=True)
-        if args.sync_ref_model:
-            self.add_callback(_SyncReference(ref_model=self.ref_model, accelerator=self.accelerator))
-
-    # Rollout: everything of GRPO's, then values and per-token advantages in place of group advantages.
-
-    def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
-        # Only the model is looked at, so that a change of TRL's signature does not matter.
-        scorer = Scorer(model, with_values=model is not self.ref_model and self._token_values is None)
-        output = super()._get_per_token_logps_and_entropies(scorer, *args, **kwargs)
-        if scorer.values and self._token_values is None:  # with PEFT, the reference's pass comes second
-            self._token_values = torch.cat(scorer.values)
-        return output
-
-    def _calculate_rewards(self, *args, **kwargs):
-        self._rewards_per_func = super()._calculate_rewards(*args, **kwargs)
-        return self._rewards_per_func
-
-    def _generate_and_score_completions(self, inputs):
-        self._token_values = None
-        output = super()._generate_and_score_completions(inputs)
-        mask = output["completion_mask"] * output.get("tool_mask", 1)
-        logps = output.get("old_per_token_logps")
-        if self._token_values is None or logps is None:
-            self._token_values = None
-            logps = self._score_rollout(output)
-        values = self._token_values[:, -mask.size(1) :] * mask
-        scores, ended = self._scores(output)
-        rewards = token_rewards(scores, logps, output.get("ref_per_token_logps"), mask, self.args.kl_coef)
-        if self.args.whiten_rewards:
-            rewards = whiten(rewards, mask, self._sum_over_processes, shift_mean=False)
-        scorable = mask * ~torch.isnan(scores).unsqueeze(1)
-        advantages, returns = gae(rewards, values, mask, self.args.gamma, self.args.lam)
-        self._log_rollout(output, scores, ended, logps, values, returns, advantages, scorable)
-        if self.args.whiten_advantages:
-            advantages = whiten(advantages, scorable, self._sum_over_processes)
-        output["advantages"] = advantages * scorable
-        output["returns"], output["old_token_values"] = returns, values
-        output["value_mask"] = scorable
-        return output
-
-    @torch.no_grad()
-    def _score_rollout(self, output: dict[str, Any]) -> torch.Tensor:
-        """Log-probabilities and values of a rollout, where TRL had no need of the former."""
-        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
-        attention = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
-        extra = {k: v for k, v in output.items() if k in FORWARD_KEYS}
-        batch_size = self.args.per_device_train_batch_size
-        return self._get_per_token_logps_and_entropies(
-            self.model, ids, attention, output["completion_ids"].size(1), batch_size=batch_size, **extra
-        )[0]
-
-    def _scores(self, output: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """This process's scores, NaN where no function applied, and whether each completion ended by itself."""
-        weights = self.reward_weights.to(self._rewards_per_func.device)
-        everyone = (self._rewards_per_func * weights).nansum(dim=1)
-        everyone[torch.isnan(self._rewards_per_func).all(dim=1)] = torch.nan
-        count = len(output["completion_ids"])
-        scores = everyone[self.accelerator.process_index * count :][:count]
-        if torch.isinf(scores).any():
-            row = int(torch.isinf(scores).nonzero()[0])
-            raise ValueError(f"Reward of completion {row} is {scores[row]}: a reward must be finite, or None.")
-        last = output["completion_mask"].sum(dim=1).clamp(min=1) - 1
-        final = output["completion_ids"].gather(1, last.unsqueeze(1).long()).squeeze(1)
-        ended = torch.isin(final, torch.tensor(self.eos_token_ids, device=final.device))
-        if self.args.missing_eos_penalty is not None:
-            scores = scores - self.args.missing_eos_penalty * ~ended
-        return scores, ended
-
-    def _sum_over_processes(self, tensor: torch.Tensor) -> torch.Tensor:
-        return self.accelerator.reduce(tensor, reduction="sum")
-
-    def _log_rollout(self, output, scores, ended, logps, values, returns, advantages, mask) -> None:
-        metrics = self._metrics["train" if self.model.training else "eval"]
-        metrics.pop("frac_reward_zero_std", None)  # about groups of samples, which PPO has not
-        rows = self.accelerator.gather(
-            torch.stack(
-                [
-                    scores,
-                    ended.float(),
-                    self._sequence_kl(logps, output.get("ref_per_token_logps"), mask),
-                    (advantages * mask).sum(1) / mask.sum(1).clamp(min=1),
-                ],
-                dim=1,
-            )
-        )
-        names = ("objective/scores", "completions/eos_rate", "objective/kl")
-        for name, column in zip(names, rows.T, strict=False):
-            metrics[name].append(torch.nanmean(column).item())
-        penalty = self.args.kl_coef * metrics["objective/kl"][-1]
-        metrics["objective/non_score_reward"].append(-penalty)
-        metrics["objective/rlhf_reward"].append(metrics["objective/scores"][-1] - penalty)
-        metrics["value/mean"].append(self._mean(values, mask))
-        error = self._mean((returns - values) ** 2, mask)
-        center = self._mean(returns, mask)
-        spread = self._mean((returns - center) ** 2, mask)
-        metrics["value/explained_variance"].append(1 - error / spread if spread > 0 else float("nan"))
-        logged = self._logs["advantages"]  # GRPO's are 0 without groups
-        for _ in range(min(len(rows), len(logged))):
-            logged.pop()
-        logged.extend(rows[:, 3].tolist())
-
-    @staticmethod
-    def _sequence_kl(logps: torch.Tensor, reference: torch.Tensor | None, mask: torch.Tensor) -> torch.Tensor:
-        if reference is None:
-            return torch.zeros(len(logps), device=logps.device)
-        return ((logps - reference) * mask).sum(1)
-
-    def _mean(self, x: torch.Tensor, mask: torch.Tensor) -> float:
-        total, count = self._sum_over_processes(torch.stack([(x * mask).sum(), mask.sum().to(x.dtype)]))
-        return (total / count.clamp(min=1)).item()
 
     # Update: GRPO's clipped token loss is PPO's; the KL is in the rewards, and the critic's loss comes on top.
 
@@ -266,8 +147,10 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
         self._token_values = None
         with attributes_set(self, beta=0.0):
             loss = super()._compute_loss(model, inputs)
+        if mode == "train" and self.state.global_step < self.args.value_warmup_steps:
+            loss = loss * 0.0  # and not left out: all parameters keep a gradient, which DDP waits for
         mask = inputs["value_mask"]
-        values = self._token_values[:, -mask.size(1) :]
+        values = self._token_values[:, -mask.size(1) - 1 : -1]
         self._token_values = None
         losses, clipped = value_losses(
             values, inputs["old_token_values"], inputs["returns"], self.args.cliprange_value
@@ -280,16 +163,17 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
                 normalizer = normalizer * accumulation / self.args.steps_per_generation
         else:
             normalizer = mask.sum().clamp(min=1.0) * accumulation
-        self._metrics[mode]["value/loss"].append(self._mean(losses.detach(), mask))
-        self._metrics[mode]["value/clip_ratio"].append(self._mean(clipped, mask))
+        count = self._sum_over_processes(mask.sum().clamp(min=1.0))
+        for name, total in (("value/loss", losses.detach()), ("value/clip_ratio", clipped)):
+            self._metrics[mode][name].append((self._sum_over_processes((total * mask).sum()) / count).item())
         return loss + self.args.vf_coef * (losses * mask).sum() / normalizer
 
     def create_optimizer(self, *args, **kwargs):
         optimizer = super().create_optimizer(*args, **kwargs)
         rate = self.args.value_learning_rate
-        critic = {id(parameter) for parameter in self._critic.critic.parameters()}
         if rate is None:
             return optimizer
+        critic = {id(parameter) for parameter in self._critic.critic.parameters()}
         for group in list(optimizer.param_groups):
             mine = [parameter for parameter in group["params"] if id(parameter) in critic]
             if mine:
@@ -298,7 +182,18 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
                 optimizer.add_param_group({**options, "params": mine, "lr": rate})
         return optimizer
 
-    # Checkpoints: the policy as a plain model or adapter, the critic beside it in `value_model/`.
+    def _clip_grad_norm(self, model):
+        limit = self.args.value_max_grad_norm
+        if limit is None:
+            return super()._clip_grad_norm(model)
+        with hidden(self.model):
+            norm = super()._clip_grad_norm(model)  # first: under fp16 it unscales the gradients of both
+        critic = torch.nn.utils.clip_grad_norm_(self._critic.critic.parameters(), limit)
+        self._metrics["train"]["value/grad_norm"].append(critic.item())
+        return norm
+
+    # Checkpoints: the policy as a plain model or adapter, the critic beside it in `value_model/`, and each process's
+    # rollout, so that a run may be resumed between two of the updates that learn from it.
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         folder = output_dir if output_dir is not None else self.args.output_dir
@@ -319,14 +214,38 @@ class PPOTrainer(FiniteLoss, trl.GRPOTrainer):
             super()._load_best_model()
         self._critic.critic.load(Path(self.state.best_model_checkpoint) / NAME)
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        spent = self._step % (self.args.steps_per_generation * self.num_iterations) == 0
+        rollout = None if spent else self._buffered_inputs
+        state = {"step": self._step, "kl_coef": self._kl_control.coef, "rollout": rollout}
+        torch.save(state, Path(output_dir) / f"rollout_{self.accelerator.process_index}.pt")
 
-class _SyncReference(SyncRefModelCallback):
-    """TRL's callback, which zips the parameters of policy and reference strictly: the critic is none of them."""
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is None:
+            return
+        path = Path(checkpoint) / f"rollout_{self.accelerator.process_index}.pt"
+        if path.is_file():
+            state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+            self._step, self._kl_control.coef = state["step"], state["kl_coef"]
+            self._buffered_inputs = state["rollout"]
 
-    def on_step_end(self, args, state, control, **kwargs):
-        policy = self.accelerator.unwrap_model(kwargs["model"]) if self.accelerator else kwargs["model"]
-        with hidden(policy):
-            super().on_step_end(args, state, control, **kwargs)
+    def generate_completions(self, sampling: bool = False) -> None:
+        """Prints near-greedy completions of the evaluation prompts with their scores, as TRL 1.12's trainer did.
+
+        Args:
+            sampling (`bool`, *optional*, defaults to `False`):
+                Whether the first evaluation batch is enough.
+        """
+        if self.eval_dataset is None or isinstance(self.eval_dataset, dict):
+            return
+        rows = self.eval_dataset
+        if sampling:
+            rows = rows.select(range(min(self.args.eval_batch_size, len(rows))))
+        (Path(self.args.output_dir) / "completions").mkdir(parents=True, exist_ok=True)  # where TRL puts the table
+        with attributes_set(self, log_completions=True), attributes_set(self.generation_config, temperature=0.01):
+            self.evaluate(rows)
 
 
 def _join(parts: list[Any]) -> Any:

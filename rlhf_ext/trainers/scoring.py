@@ -53,8 +53,8 @@ class ScoringHooks:
 
     Less: only positions with a label reach the LM head. TRL does so on a GPU by itself; on a CPU it projects every position
     of prompts and padding as well, which was over half of a supervised step of SmolLM2.
-    More: `with_values=True` gives a [`ScoredOutput`], whose `token_values` are aligned with `log_probs`: the value of the
-    state before each token.
+    More: `with_values=True` gives a [`ScoredOutput`], whose `token_values` `(B, L)` are the values of the states after each
+    token: entry i belongs to the state in which `log_probs[:, i]` was chosen, and the last to the end.
 
     Args:
         model (`PreTrainedModel` or `PeftModel`):
@@ -106,7 +106,7 @@ class ScoringHooks:
                 log_probs=output.log_probs,
                 entropy=output.entropy,
                 aux_loss=output.get("aux_loss"),
-                token_values=self._values(kwargs)[:, :-1].float(),
+                token_values=self._values(kwargs).float(),
             )
         self._hidden_states, self._with_values, self._labelled = None, False, None
         return output

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rlhf_ext.trainers.advantages import gae, token_rewards, value_losses, whiten
+from rlhf_ext.trainers.advantages import gae, token_kl, token_rewards, value_losses, whiten
 
 
 def slow_gae(rewards, values, gamma, lam):
@@ -40,17 +40,35 @@ def test_gae_steps_over_tokens_the_policy_did_not_choose():
 def test_the_score_lands_on_the_last_token_and_the_penalty_on_all():
     logps, ref = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -1.0, 0.0]]), torch.tensor([[-2.0, -2.0, -2.0], [-1.0] * 3])
     mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
-    rewards = token_rewards(torch.tensor([1.0, 2.0]), logps, ref, mask, kl_coef=0.1)
+    rewards = token_rewards(torch.tensor([1.0, 2.0]), token_kl(logps, ref), mask, kl_coef=0.1)
     assert torch.allclose(rewards, torch.tensor([[-0.1, 0.0, 1.1], [0.0, 2.0, 0.0]]))
 
 
 def test_a_score_that_does_not_apply_adds_nothing():
-    rewards = token_rewards(torch.tensor([torch.nan]), torch.zeros(1, 2), None, torch.ones(1, 2), 0.1)
+    rewards = token_rewards(torch.tensor([torch.nan]), None, torch.ones(1, 2), 0.1)
     assert rewards.tolist() == [[0.0, 0.0]]
 
 
 def test_an_empty_completion_gets_no_reward():
-    assert token_rewards(torch.tensor([5.0]), torch.zeros(1, 2), None, torch.zeros(1, 2), 0.1).sum() == 0
+    assert token_rewards(torch.tensor([5.0]), None, torch.zeros(1, 2), 0.1).sum() == 0
+
+
+def test_k3_is_unbiased_and_never_negative():
+    """Its mean over the policy's own tokens is the KL, as that of k1 is (Schulman 2020)."""
+    torch.manual_seed(0)
+    policy, reference = torch.randn(2, 50).log_softmax(-1)
+    exact = (policy.exp() * (policy - reference)).sum()
+    for name in ("k1", "k3"):
+        assert (policy.exp() * token_kl(policy, reference, name)).sum() == pytest.approx(float(exact), abs=1e-5)
+    assert token_kl(policy, reference, "k3").min() >= 0
+    assert token_kl(policy, reference, "k1").min() < 0
+
+
+def test_a_completion_that_was_cut_off_goes_on_in_the_critic():
+    ones = torch.ones(1, 2)
+    advantages, returns = gae(torch.tensor([[0.0, 1.0]]), 0 * ones, ones, 0.5, 1.0, following=torch.tensor([4.0]))
+    assert returns.tolist() == [[1.5, 3.0]]
+    assert advantages.tolist() == [[1.5, 3.0]]
 
 
 def test_whitening_counts_masked_entries_only():

@@ -1,0 +1,167 @@
+"""Reward functions as PPO calls them: what they return is checked, and may speak of single tokens."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ..rewards.model import RewardModel
+from .tokenized_prompts import with_pad_inside
+
+
+class CheckedReward:
+    """A reward function whose mistakes are named: a NaN, an infinity, a list of the wrong length, an exception.
+
+    It may return for a completion, in place of a number, a list with one number for each of its tokens
+    (`completion_ids` tells them): a dense reward, which PPO puts where the tokens are. The score is then their sum.
+
+    Args:
+        function (`RewardFunction`):
+            TRL's protocol: `prompts`, `completions`, `completion_ids` and data columns by name, a list back. Sync or async.
+
+    Example:
+
+    ```python
+    >>> reward = CheckedReward(lambda completion_ids, **_: [[0.1] * len(ids) for ids in completion_ids])
+    >>> reward(prompts=["a"], completions=["b c"], completion_ids=[[5, 6]])
+    [0.2]
+    >>> reward.dense
+    [[0.1, 0.1]]
+
+    ```
+    """
+
+    def __new__(cls, function: Any):
+        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004
+        )
+        return super().__new__(_CheckedAsyncReward if is_async else cls)
+
+    def __init__(self, function: Any):
+        self.function = function
+        self.dense: list[list[float] | None] = []
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        functools.update_wrapper(self, function, assigned=("__doc__", "__module__"), updated=())
+
+    def __call__(self, **columns: Any) -> list[float | None]:
+        with _Signed(self.__name__, columns["prompts"]):
+            rewards = self.function(**columns)
+        return self._check(rewards, columns)
+
+    def _check(self, rewards: Sequence[Any], columns: dict[str, Any]) -> list[float | None]:
+        ids = columns["completion_ids"]
+        if len(rewards) != len(ids):
+            raise ValueError(
+                f"The reward function {self.__name__!r} gave {len(rewards)} rewards for {len(ids)} completions."
+            )
+        self.dense = [self._tokens(reward, i, len(ids[i])) for i, reward in enumerate(rewards)]
+        scores = []
+        for i, (reward, tokens) in enumerate(zip(rewards, self.dense, strict=True)):
+            score = None if reward is None else math.fsum(tokens) if tokens is not None else float(reward)
+            if score is not None and not math.isfinite(score):
+                raise ValueError(
+                    f"The reward function {self.__name__!r} gave {score} for completion {i}: {columns['completions'][i]!r}. A "
+                    "reward must be finite, or None where the function does not apply."
+                )
+            scores.append(score)
+        return scores
+
+    def _tokens(self, reward: Any, row: int, length: int) -> list[float] | None:
+        if isinstance(reward, torch.Tensor) and reward.ndim == 1:
+            reward = reward.tolist()
+        if not isinstance(reward, list | tuple):
+            return None
+        if len(reward) != length:
+            raise ValueError(
+                f"The reward function {self.__name__!r} gave {len(reward)} token rewards for completion {row}, which has "
+                f"{length} tokens (see `completion_ids`)."
+            )
+        return [float(token) for token in reward]
+
+
+class _CheckedAsyncReward(CheckedReward):
+    async def __call__(self, **columns: Any) -> list[float | None]:  # type: ignore[override]
+        with _Signed(self.__name__, columns["prompts"]):
+            rewards = await self.function(**columns)
+        return self._check(rewards, columns)
+
+
+class _Signed:
+    """Lets exceptions through, with a note of whose they are."""
+
+    def __init__(self, name: str, prompts: Sequence[Any]):
+        self.name, self.prompts = name, prompts
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is not None:
+            error.add_note(
+                f"Raised by the reward function {self.name!r} on {len(self.prompts)} completions; the first prompt is "
+                f"{str(self.prompts[0])[:200]!r}."
+            )
+
+
+def checked_rewards(reward_funcs: Any, processing_classes: Any, args: Any) -> Any:
+    """Reward functions and models as PPO calls them.
+
+    Args:
+        reward_funcs (`RewardFunction`, [`RewardModel`], `PreTrainedModel`, `str`, or a list of them):
+            What the user gave; models become [`RewardModel`], functions [`CheckedReward`].
+        processing_classes (`PreTrainedTokenizerBase`, a list of them, or `None`):
+            The models' tokenizers.
+        args ([`PPOConfig`]):
+            Configuration.
+
+    Returns:
+        `list` or `None`.
+    """
+    if reward_funcs is None:
+        return None
+    functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
+    classes = processing_classes if isinstance(processing_classes, list) else [processing_classes] * len(functions)
+    checked: list[Any] = []
+    for function, processing_class in zip(functions, classes, strict=True):
+        if isinstance(function, str | torch.nn.Module):
+            options = {"trust_remote_code": args.trust_remote_code, **(args.model_init_kwargs or {})}
+            options.pop("revision", None)  # that of the policy
+            if not isinstance(function, str):
+                options, processing_class = {}, with_pad_inside(processing_class, function)
+            function = RewardModel(function, processing_class, args.per_device_train_batch_size, **options)
+        if isinstance(function, RewardModel):
+            checked.append(function.to(args.device))
+        else:
+            checked.append(CheckedReward(function))
+    return checked
+
+
+def dense_rewards(
+    functions: Sequence[Any], weights: torch.Tensor, shape: tuple[int, int]
+) -> tuple[torch.Tensor | None, torch.Tensor]:
+    """The token rewards of the last call of reward functions, and what they add up to.
+
+    Args:
+        functions (`Sequence`):
+            Reward functions; those that are no [`CheckedReward`] gave no token rewards.
+        weights (`torch.Tensor` of shape `(F,)`):
+            A weight a function.
+        shape (`tuple[int, int]`):
+            `(B, T)`, completions padded on the right.
+
+    Returns:
+        `tuple`: a weighted `(B, T)` tensor, or None where no function spoke of tokens; and its `(B,)` sums.
+    """
+    found = torch.zeros(shape, device=weights.device)
+    spoke = False
+    for function, weight in zip(functions, weights, strict=True):
+        for row, tokens in enumerate(getattr(function, "dense", [])):
+            if tokens is not None:
+                spoke = True
+                found[row, : len(tokens)] += weight * torch.tensor(tokens, device=weights.device)
+    return (found if spoke else None), found.sum(1)

@@ -1,0 +1,44 @@
+"""A PPO run that was stopped goes on as if it had not been: between two rollouts, and in the midst of one."""
+
+import pytest
+import torch
+import trl
+from peft import LoraConfig
+
+from .ppo_helpers import make
+
+
+@pytest.mark.parametrize("steps", [4, 3], ids=["between rollouts", "within a rollout"])
+@pytest.mark.parametrize("value_model", ["shared", None])
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_resumed_run_equals_an_undisturbed_one(tiny, prompts, quick, value_model, lora, steps, tmp_path):
+    def run(folder, until, resume=None):
+        config = {**quick, "output_dir": str(tmp_path / folder), "save_strategy": "steps", "save_steps": steps}
+        trainer = make(
+            tiny,
+            prompts,
+            config,
+            peft_config=LoraConfig(r=4, target_modules="all-linear") if lora else None,
+            value_model=value_model,
+            steps_per_generation=2,
+            max_steps=8,
+            lr_scheduler_type="constant",
+        )
+        if until < 8:
+            trainer.add_callback(_StopAt(until))
+        trainer.train(resume_from_checkpoint=resume)
+        return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+
+    undisturbed = run("a", 8)
+    run("b", steps)
+    resumed = run("b", 8, resume=str(tmp_path / "b" / f"checkpoint-{steps}"))
+    for name, parameter in undisturbed.items():
+        assert torch.equal(parameter, resumed[name]), name
+
+
+class _StopAt(trl.trainer.callbacks.TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step >= self.step
