@@ -77,7 +77,7 @@ def _smollm2_settings(algorithm: str) -> dict[str, Any]:
             "num_train_epochs": 3,
             "max_steps": 136 if ppo else 80,
         },
-        "reward": {**small_batches, "learning_rate": 5e-4, "max_steps": 34 if ppo else 24},
+        "reward": {**small_batches, "learning_rate": 5e-4, "max_steps": 36 if ppo else 24},
         "ppo": {
             **_EVERYWHERE,
             "max_completion_length": 64,
@@ -88,7 +88,7 @@ def _smollm2_settings(algorithm: str) -> dict[str, Any]:
             "kl_coef": 0.02,
             "value_learning_rate": 1e-3,
         },
-        "dpo": {**small_batches, "beta": 0.1, "max_steps": 20},
+        "dpo": {**small_batches, "beta": 0.1, "max_steps": 18},
     }
 
 

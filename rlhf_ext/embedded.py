@@ -79,7 +79,14 @@ def _convert_gguf(source: Path, folder: Path) -> None:
     AutoTokenizer.from_pretrained(source, gguf_file=_GGUF).save_pretrained(folder)
 
 
-def tiny_model(folder: str | Path, pretrain_steps: int = 150, seed: int = 0) -> str:
+def tiny_model(
+    folder: str | Path,
+    pretrain_steps: int = 150,
+    seed: int = 0,
+    hidden_size: int = 64,
+    num_hidden_layers: int = 2,
+    vocab_size: int = 343,
+) -> str:
     """Builds a Llama of about 120k parameters and a 343-token BPE, pretrained on our own preferences, into `folder`.
 
     It writes word-like text and learns from rewards and preferences within seconds on one core, through the same code
@@ -92,17 +99,22 @@ def tiny_model(folder: str | Path, pretrain_steps: int = 150, seed: int = 0) -> 
             Optimizer steps of 16 sequences; 150 take a few seconds. 0 leaves random weights.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the weights and the batches. The global random state is left as it was.
+        hidden_size, num_hidden_layers, vocab_size (`int`, *optional*, default to `64`, `2` and `343`):
+            Size, for benchmarks that need more arithmetic than overhead. Heads are 16 wide.
 
     Returns:
         `str`: the folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        _write_whole(folder, lambda target: _build_tiny(target, pretrain_steps, seed))
+        size = {"hidden_size": hidden_size, "num_hidden_layers": num_hidden_layers, "vocab_size": vocab_size}
+        _write_whole(folder, lambda target: _build_tiny(target, pretrain_steps, seed, **size))
     return str(folder)
 
 
-def _build_tiny(folder: Path, steps: int, seed: int) -> None:
+def _build_tiny(
+    folder: Path, steps: int, seed: int, hidden_size: int, num_hidden_layers: int, vocab_size: int
+) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -110,17 +122,17 @@ def _build_tiny(folder: Path, steps: int, seed: int) -> None:
 
     rows = assistant_preferences("train")
     conversations = [row["prompt"] + row[answer] for row in rows for answer in ("chosen", "rejected")]
-    tokenizer = _tiny_tokenizer([message["content"] for talk in conversations for message in talk])
+    tokenizer = _tiny_tokenizer([message["content"] for talk in conversations for message in talk], vocab_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=len(tokenizer),
-                hidden_size=64,
-                intermediate_size=128,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                num_key_value_heads=2,
+                hidden_size=hidden_size,
+                intermediate_size=2 * hidden_size,
+                num_hidden_layers=num_hidden_layers,
+                num_attention_heads=hidden_size // 16,
+                num_key_value_heads=hidden_size // 32,
                 max_position_embeddings=512,
                 tie_word_embeddings=True,
                 bos_token_id=tokenizer.bos_token_id,
@@ -133,7 +145,7 @@ def _build_tiny(folder: Path, steps: int, seed: int) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _tiny_tokenizer(texts: list[str]):
+def _tiny_tokenizer(texts: list[str], vocab_size: int):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -143,7 +155,7 @@ def _tiny_tokenizer(texts: list[str]):
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=343, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        vocab_size=vocab_size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..rewards.model import RewardModel
+from .one_base import RewardOnBase
 from .tokenized_prompts import with_pad_inside
 
 
@@ -128,6 +129,9 @@ def checked_rewards(reward_funcs: Any, processing_classes: Any, args: Any) -> An
     classes = processing_classes if isinstance(processing_classes, list) else [processing_classes] * len(functions)
     checked: list[Any] = []
     for function, processing_class in zip(functions, classes, strict=True):
+        if args.share_base and RewardOnBase.can_take(function):
+            checked.append(RewardOnBase(function, processing_class, args.per_device_train_batch_size))
+            continue
         if isinstance(function, str | torch.nn.Module):
             options = {"trust_remote_code": args.trust_remote_code, **(args.model_init_kwargs or {})}
             options.pop("revision", None)  # that of the policy

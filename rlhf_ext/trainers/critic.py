@@ -19,6 +19,8 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from trl.trainer.utils import disable_dropout_in_model
 
+from .one_base import critic_on
+
 NAME = "value_model"
 _HEAD_FILE = "value_head.safetensors"
 
@@ -57,7 +59,14 @@ class ValueModel(nn.Module):
     def forward(self, **inputs: Any) -> torch.Tensor:
         """Values of shape `(B, L)`."""
         hidden = self._base.base_model(**inputs, use_cache=False).last_hidden_state
-        return self._base.score(hidden).squeeze(-1)
+        head = self._base.score
+        return head(hidden.to(next(head.parameters()).dtype)).squeeze(-1)
+
+    def checkpoint_gradients(self, options: dict[str, Any] | None) -> None:
+        """Gradient checkpointing, which the trainer turns on for the policy alone."""
+        self._base.gradient_checkpointing_enable(options)
+        if is_peft_model(self.model):
+            self._base.enable_input_require_grads()
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
@@ -73,7 +82,9 @@ class ValueModel(nn.Module):
 Critic = ValueHead | ValueModel
 
 
-def make_critic(value_model: Any, policy: Any, reward_model: Any, **load_kwargs: Any) -> Critic:
+def make_critic(
+    value_model: Any, policy: Any, reward_model: Any, share_base: bool = False, **load_kwargs: Any
+) -> Critic:
     """The critic for PPO.
 
     Args:
@@ -85,6 +96,8 @@ def make_critic(value_model: Any, policy: Any, reward_model: Any, **load_kwargs:
             The policy.
         reward_model (`PreTrainedModel` or `PeftModel`, *optional*):
             A reward model over the policy's vocabulary.
+        share_base (`bool`, *optional*, defaults to `False`):
+            Whether a critic that is not given is a LoRA adapter on the policy's base, see [`critic_on`].
         **load_kwargs:
             What the policy was loaded with. For a critic by name they hold too, but for what belongs to the policy's
             weights: `quantization_config`, `dtype`, and, where the names differ, `revision`.
@@ -107,6 +120,8 @@ def make_critic(value_model: Any, policy: Any, reward_model: Any, **load_kwargs:
         model = AutoModelForSequenceClassification.from_pretrained(value_model, num_labels=1, **options)
     elif value_model is not None:
         model = value_model
+    elif share_base:
+        model = critic_on(policy, reward_model)
     elif reward_model is not None and _vocabulary(reward_model) == _vocabulary(policy):
         model = copy.deepcopy(reward_model)
         if is_peft_model(model):

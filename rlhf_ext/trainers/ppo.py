@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import is_peft_model
 from transformers import PreTrainedModel, TrainingArguments
-from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from .._compat import attributes_set
 from ..rewards.model import RewardModel
 from .advantages import value_losses
 from .callbacks import FiniteLoss
 from .checked_reward import checked_rewards
-from .critic import NAME, hidden, make_critic
+from .critic import NAME, ValueModel, hidden, make_critic
 from .kl_control import KLController
+from .minibatches import minibatches
+from .one_base import RewardOnBase
 from .ppo_config import PPOConfig
 from .ppo_rollout import PPORollout
 from .reference import adopt_reference, reference_copy
@@ -125,22 +127,40 @@ class PPOTrainer(FiniteLoss, PPORollout):
         self._attach_critic(value_model)
 
     def _attach_critic(self, value_model: Any) -> None:
+        if self.args.share_base:
+            self._check_shared_base()
+            for i, function in enumerate(self.reward_funcs):
+                if isinstance(function, RewardOnBase):
+                    self.reward_funcs[i] = function.on(self.model)
         reward_models = [function.model for function in self.reward_funcs if isinstance(function, RewardModel)]
         options = {"trust_remote_code": self.args.trust_remote_code, **(self.args.model_init_kwargs or {})}
-        critic = make_critic(value_model, self.model, reward_models[0] if reward_models else None, **options)
+        reward_model = reward_models[0] if reward_models else None
+        critic = make_critic(value_model, self.model, reward_model, self.args.share_base, **options)
+        if self.args.gradient_checkpointing and isinstance(critic, ValueModel):
+            critic.checkpoint_gradients(self.args.gradient_checkpointing_kwargs)
         self._critic = ScoringHooks(self.model, critic)
         if self.ref_model is not None:
             ScoringHooks(self.accelerator.unwrap_model(self.ref_model))
 
+    def _check_shared_base(self) -> None:
+        if not is_peft_model(self.model):
+            raise ValueError("`share_base` needs a PEFT policy: give `peft_config`, or a PeftModel.")
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise ValueError(
+                "`share_base` shares tensors between modules, which FSDP and DeepSpeed would part: leave it off."
+            )
+
     # Update: GRPO's clipped token loss is PPO's; the KL is in the rewards, and the critic's loss comes on top.
 
     def _prepare_inputs(self, generation_batch):
+        inputs = super()._prepare_inputs(generation_batch)
         steps = self.args.steps_per_generation
-        new_epoch = self.model.training and self._buffered_inputs is not None and self._step % steps == 0
-        if new_epoch and self._step % (steps * self.num_iterations) and not self._is_vlm and steps > 1:
-            whole = {key: _join([part[key] for part in self._buffered_inputs]) for key in self._buffered_inputs[0]}
-            self._buffered_inputs = split_tensor_dict(shuffle_sequence_dict(whole), steps)
-        return super()._prepare_inputs(generation_batch)
+        if not self.model.training or steps == 1 or self._is_vlm or self._step % steps:
+            return inputs
+        # TRL draws minibatches once a rollout; PPO draws them anew each epoch.
+        if self._step % (steps * self.num_iterations) or self.args.group_by_length:
+            self._buffered_inputs = minibatches(self._buffered_inputs, steps, self.args.group_by_length)
+        return self._buffered_inputs[0]
 
     def _compute_loss(self, model, inputs):
         mode = "train" if self.model.training else "eval"
@@ -246,10 +266,3 @@ class PPOTrainer(FiniteLoss, PPORollout):
         (Path(self.args.output_dir) / "completions").mkdir(parents=True, exist_ok=True)  # where TRL puts the table
         with attributes_set(self, log_completions=True), attributes_set(self.generation_config, temperature=0.01):
             self.evaluate(rows)
-
-
-def _join(parts: list[Any]) -> Any:
-    first = parts[0]
-    if isinstance(first, torch.Tensor):
-        return first if first.ndim == 0 else torch.cat(parts)
-    return first if first is None else [item for part in parts for item in part]

@@ -91,6 +91,14 @@ class PPOConfig(TRL112Fields, trl.GRPOConfig):
         stop_token_id (`int`, *optional*):
             A token that ends a completion beside EOS.
 
+        group_by_length (`bool`, *optional*, defaults to `False`):
+            Whether completions of like length share a minibatch: less padding where lengths are mixed, at the price of
+            minibatches that are not drawn at random.
+
+        share_base (`bool`, *optional*, defaults to `False`):
+            With PEFT: reward adapters given as folders, and a critic that is not given, stand on the policy's base, so that
+            policy, reference, critic and rewards take the memory of one model.
+
         > Parameters of TRL 1.12's PPO
 
         num_ppo_epochs, num_mini_batches, total_episodes, response_length, cliprange, ... :
@@ -158,6 +166,13 @@ class PPOConfig(TRL112Fields, trl.GRPOConfig):
     reward_clip: float | None = field(default=None, metadata={"help": "Scores are cut to plus or minus this."})
     stop_strings: list[str] | None = field(
         default=None, metadata={"help": "Strings that end a completion as EOS does."}
+    )
+
+    share_base: bool = field(
+        default=False, metadata={"help": "With PEFT, critic and reward adapters stand on the policy's base."}
+    )
+    group_by_length: bool = field(
+        default=False, metadata={"help": "Whether completions of like length share a minibatch."}
     )
 
     def __post_init__(self):

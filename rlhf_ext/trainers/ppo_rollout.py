@@ -86,12 +86,21 @@ class PPORollout(trl.GRPOTrainer):
                 logprobs = [row[:end] for row, end in zip(logprobs, ends, strict=True)]
         return ids, logprobs
 
-    def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
-        # Only the model is looked at, so that a change of TRL's signature does not matter.
+    def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, *args, **kwargs):
         scorer = Scorer(model, with_values=model is not self.ref_model and self._token_values is None)
-        output = super()._get_per_token_logps_and_entropies(scorer, *args, **kwargs)
-        if scorer.values and self._token_values is None:  # with PEFT, the reference's pass comes second
-            self._token_values = torch.cat(scorer.values)
+        back = None
+        if kwargs.get("batch_size") and not any(kwargs.get(name) is not None for name in FORWARD_KEYS):
+            # A rollout goes through in parts: rows of like length share one, so that little of it is padding.
+            order = attention_mask.sum(1).argsort(stable=True)
+            input_ids, attention_mask, back = input_ids[order], attention_mask[order], order.argsort()
+        output = super()._get_per_token_logps_and_entropies(scorer, input_ids, attention_mask, *args, **kwargs)
+        values = torch.cat(scorer.values) if scorer.values else None
+        if back is not None:
+            logps, entropies, *rest = output
+            output = (logps[back], None if entropies is None else entropies[back], *rest)
+            values = None if values is None else values[back]
+        if values is not None and self._token_values is None:  # with PEFT, the reference's pass comes second
+            self._token_values = values
         return output
 
     @torch.no_grad()

@@ -129,7 +129,11 @@ def _spread(value: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 
 
 class Scorer:
-    """Calls a model with what TRL leaves out: positions that left padding does not shift, and the critic's values."""
+    """Calls a model with what TRL leaves out, and without what it need not see.
+
+    Out: columns that are padding in every row, which a minibatch of a rollout has many of. In: positions that left padding
+    does not shift, and the critic's values. What comes back has the width that was asked for.
+    """
 
     def __init__(self, model, with_values: bool):
         self.model, self.with_values = model, with_values
@@ -137,8 +141,25 @@ class Scorer:
 
     def __call__(self, **inputs):
         mask = inputs.get("attention_mask")
-        if mask is not None and "pixel_values" not in inputs and "mm_token_type_ids" not in inputs:
-            inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        if mask is None or any(name in inputs for name in FORWARD_KEYS):
+            return self._call(inputs)
+        columns = mask.any(dim=0).nonzero()
+        if not len(columns):
+            return self._call(inputs)
+        first, last = int(columns[0]), int(columns[-1]) + 1
+        for name in ("input_ids", "attention_mask", "labels"):
+            inputs[name] = inputs[name][:, first:last]
+        inputs["position_ids"] = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
+        outputs = self._call(inputs)
+        margins = (first, mask.size(1) - last)
+        for name in ("log_probs", "entropy", "token_values"):
+            if outputs.get(name) is not None:
+                outputs[name] = pad(outputs[name], margins)
+        if self.with_values:
+            self.values[-1] = outputs.token_values
+        return outputs
+
+    def _call(self, inputs: dict[str, Any]) -> Any:
         if self.with_values:
             inputs["with_values"] = True
         outputs = self.model(**inputs)

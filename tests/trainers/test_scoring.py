@@ -6,7 +6,7 @@ from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 from trl.trainer.utils import add_fused_lm_head
 
-from rlhf_ext.trainers.scoring import ScoringHooks
+from rlhf_ext.trainers.scoring import ScoredOutput, Scorer, ScoringHooks
 
 FIELDS = ("log_probs", "entropy", "is_top1", "label_mask", "loss")
 
@@ -79,3 +79,36 @@ def test_a_plain_forward_is_untouched(policy, batch):
     before = policy(**batch).loss
     ScoringHooks(policy)
     assert torch.equal(policy(**batch).loss, before)
+
+
+def test_padding_that_all_rows_share_is_not_looked_at():
+    """A scorer hands on fewer columns and gives back as many as it was asked for, with the same numbers."""
+    mask = torch.tensor([[0, 0, 1, 1, 1, 0], [0, 1, 1, 1, 0, 0]])
+    ids = torch.arange(12).view(2, 6)
+    seen = {}
+
+    def model(**inputs):
+        seen.update(inputs)
+        numbers = inputs["input_ids"].float() * inputs["attention_mask"]
+        return ScoredOutput(log_probs=numbers[:, 1:], entropy=2 * numbers[:, 1:], token_values=3 * numbers)
+
+    scorer = Scorer(model, with_values=True)
+    output = scorer(input_ids=ids, attention_mask=mask, labels=ids, fused_lm_head=True)
+    assert seen["input_ids"].tolist() == [[1, 2, 3, 4], [7, 8, 9, 10]]
+    assert seen["labels"].tolist() == seen["input_ids"].tolist()
+    assert seen["position_ids"].tolist() == [[0, 0, 1, 2], [0, 1, 2, 2]]
+    expected = (ids * mask).float()
+    logps = expected[:, 1:].clone()
+    logps[:, 0] = 0  # of the first token seen, which no state comes before
+    assert torch.equal(output.log_probs, logps)
+    assert torch.equal(output.entropy, 2 * logps)
+    assert torch.equal(scorer.values[0], 3 * expected)
+
+
+def test_images_are_not_cut():
+    def model(**inputs):
+        assert inputs["input_ids"].shape == (1, 4)
+        return ScoredOutput(log_probs=torch.zeros(1, 3))
+
+    ids, mask = torch.ones(1, 4).long(), torch.tensor([[0, 1, 1, 0]])
+    Scorer(model, with_values=False)(input_ids=ids, attention_mask=mask, pixel_values=torch.zeros(1))

@@ -1,0 +1,120 @@
+"""One side of `ppo_vs_trl.py`, run in a process of its own: trains, and prints its cost as a line of JSON.
+
+    python benchmarks/ppo_sides.py trl|separate|shared|grouped|one_base|bare WORKLOAD_FOLDER SEED
+
+`trl` needs TRL 1.12 on the path. All sides read the same workload: policy, reward model, prompts and settings.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+
+def load(side: str, folder: Path) -> dict[str, Any]:
+    settings = json.loads((folder / "workload.json").read_text(encoding="utf-8"))
+    tokenizer = AutoTokenizer.from_pretrained(folder / "policy", padding_side="left")
+    causal, classifier = AutoModelForCausalLM.from_pretrained, AutoModelForSequenceClassification.from_pretrained
+    work = {
+        "settings": settings,
+        "tokenizer": tokenizer,
+        "rows": Dataset.from_dict({"input_ids": tokenizer(settings["prompts"])["input_ids"]}),
+        "policy": causal(folder / "policy", dtype=torch.float32),
+        "value": "shared" if side in ("shared", "grouped") else None,
+        "reference": None,
+        "reward": str(folder / "reward_adapter"),
+    }
+    if side != "one_base":
+        work["reference"] = causal(folder / "policy", dtype=torch.float32)
+        work["reward"] = classifier(folder / "reward", num_labels=1, dtype=torch.float32)
+    if side in ("trl", "separate", "bare"):
+        work["value"] = classifier(folder / "reward", num_labels=1, dtype=torch.float32)
+    return work
+
+
+def train(side: str, work: dict[str, Any], seed: int) -> list[dict[str, float]]:
+    """Trains with 1.12's config fields, which both libraries read; returns what was logged of each rollout."""
+    if side == "bare":
+        from ppo_bare_loop import bare_loop
+
+        return bare_loop(work, seed)
+    if side == "trl":
+        from trl.experimental.ppo import PPOConfig, PPOTrainer
+    else:
+        from rlhf_ext import PPOConfig, PPOTrainer
+    options = dict(work["settings"]["config"])
+    if side == "grouped":
+        options["group_by_length"] = True
+    peft = {}
+    if side == "one_base":
+        from peft import LoraConfig
+
+        options["share_base"] = True
+        peft["peft_config"] = LoraConfig(r=16, target_modules="all-linear")
+    args = PPOConfig(
+        tempfile.mkdtemp(),
+        seed=seed,
+        bf16=False,
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+        gradient_checkpointing=False,
+        save_strategy="no",
+        logging_steps=1,
+        num_sample_generations=0,
+        stop_token="eos",
+        lr_scheduler_type="constant",
+        **options,
+    )
+    trainer = PPOTrainer(
+        args=args,
+        processing_class=work["tokenizer"],
+        model=work["policy"],
+        ref_model=work["reference"],
+        reward_model=work["reward"],
+        value_model=work["value"],
+        train_dataset=work["rows"],
+        **peft,
+    )
+    trainer.train()
+    return [entry for entry in trainer.state.log_history if "objective/scores" in entry]
+
+
+def main() -> None:
+    side, folder, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    work = load(side, folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    torch.manual_seed(seed)
+    started = time.process_time()
+    log = train(side, work, seed)
+    seconds = time.process_time() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tail = log[-max(1, len(log) // 4) :]
+    found = {
+        "cpu_s": seconds,
+        "completions": work["settings"]["config"]["total_episodes"],
+        "peak_mb": peak / 1024,
+        "loaded_mb": before / 1024,
+        **{
+            name: sum(entry[f"objective/{name}"] for entry in tail) / len(tail)
+            for name in ("scores", "kl", "rlhf_reward")
+        },
+    }
+    sys.stdout.write("\n" + json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
