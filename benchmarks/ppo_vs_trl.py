@@ -5,9 +5,14 @@
 The same policy (a small Llama), reward model, prompts, lengths, PPO epochs and minibatches on every side; TRL 1.12 at
 accumulation 1, where it makes the updates that it promises, under today's torch and transformers. Each run has a process of
 its own with one thread; the sides of a round have the same seed and come in random order, and a ratio is taken within its
-round. Workloads: every completion full; completions of mixed length (the end token is a frequent one); and for memory one
-short rollout of a larger model, four full models against LoRA adapters on one base. TRL 1.12 is fetched with pip unless
-`--trl` names a folder with it. Ends with one line of JSON.
+round. Workloads:
+
+- summaries: the shape of TRL 1.12's own example (pythia-160m on TL;DR): long prompts, 53 tokens for every completion, an LM
+  head of two fifths of the backbone's size;
+- chat: short prompts, and completions of mixed length (the end token is a frequent one);
+- memory: one short rollout of a larger model, four full models against LoRA adapters on one base.
+
+TRL 1.12 is fetched with pip unless `--trl` names a folder with it. Ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -24,29 +29,30 @@ from typing import Any
 
 HERE = Path(__file__).parent
 SIDES = {
-    "full length": ("trl", "separate", "shared", "bare"),
-    "mixed length": ("trl", "separate", "shared", "grouped"),
+    "summaries": ("trl", "separate", "shared", "bare"),
+    "chat": ("trl", "separate", "shared", "grouped"),
     "memory": ("trl", "one_base"),
 }
-END = {"full length": "<|endoftext|>", "mixed length": ".", "memory": "<|endoftext|>"}
+END = {"summaries": "<|endoftext|>", "chat": ".", "memory": "<|endoftext|>"}
 """The token that ends a completion: one that is never sampled, or one that often is."""
 
 
 def settings_of(name: str, quick: bool) -> tuple[dict[str, int], dict[str, Any]]:
-    """The model's size, and the fields of the config. The LM head is a quarter of the small model's weights, as it is in
-    models of half a billion to a billion."""
-    size = {"hidden_size": 256, "num_hidden_layers": 4, "vocab_size": 3000, "pretrain_steps": 80}
+    """The model's size, and the fields of the config."""
+    size = {"hidden_size": 256, "num_hidden_layers": 4, "vocab_size": 4000, "pretrain_steps": 80}
     config = {
         "per_device_train_batch_size": 32,
         "num_mini_batches": 4,
         "num_ppo_epochs": 4,
-        "total_episodes": 256,
-        "response_length": 64,
+        "total_episodes": 64,
+        "response_length": 53,
         "local_rollout_forward_batch_size": 32,
         "learning_rate": 1e-4,
         "temperature": 0.7,
         "kl_coef": 0.05,
     }
+    if name == "chat":
+        config |= {"total_episodes": 128, "response_length": 64}
     if name == "memory":
         size |= {"hidden_size": 1024, "num_hidden_layers": 12, "pretrain_steps": 0}
         config |= {"per_device_train_batch_size": 8, "total_episodes": 8, "response_length": 16, "num_ppo_epochs": 1}
@@ -81,8 +87,11 @@ def build(name: str, folder: Path, quick: bool) -> None:
     lora = LoraConfig(r=16, target_modules="all-linear", task_type="SEQ_CLS")
     get_peft_model(adapter, lora).save_pretrained(folder / "reward_adapter")
     tokenizer.save_pretrained(folder / "reward_adapter")
-    prompts = [row["prompt"][0]["content"][:120] for row in assistant_preferences("train")]
-    work = {"config": config, "prompts": prompts[: config["total_episodes"]]}
+    texts = [row["prompt"][0]["content"] for row in assistant_preferences("train")]
+    if name == "summaries":  # as many rows as needed for the length of a post
+        joined = [" ".join(texts[i : i + 24]) for i in range(len(texts) - 24)]
+        texts = [tokenizer.decode(tokenizer(text)["input_ids"][: 20 if quick else 200]) for text in joined]
+    work = {"config": config, "prompts": [text[:1500] for text in texts[: config["total_episodes"]]]}
     (folder / "workload.json").write_text(json.dumps(work), encoding="utf-8")
 
 

@@ -88,7 +88,7 @@ def _smollm2_settings(algorithm: str) -> dict[str, Any]:
             "kl_coef": 0.02,
             "value_learning_rate": 1e-3,
         },
-        "dpo": {**small_batches, "beta": 0.1, "max_steps": 18},
+        "dpo": {**small_batches, "beta": 0.1, "max_steps": 20},
     }
 
 

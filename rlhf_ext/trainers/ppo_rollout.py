@@ -40,12 +40,11 @@ class PPORollout(trl.GRPOTrainer):
         states = self._token_values[:, -mask.size(1) - 1 :]
         values = states[:, :-1] * mask
         ended = self._ended(output)
-        scores, dense = self._scores(ended, mask.shape)
+        last, dense = self._scores(ended, mask.shape)
+        scores = last if dense is None else last + dense.sum(1)
         reference = output.get("ref_per_token_logps")
         kl = None if reference is None else token_kl(logps, reference, self.args.kl_estimator) * mask
-        rewards = token_rewards(
-            scores if dense is None else scores - dense.sum(1), kl, mask, self._kl_control.coef, dense
-        )
+        rewards = token_rewards(last, kl, mask, self._kl_control.coef, dense)
         if self.args.whiten_rewards:
             rewards = whiten(rewards, mask, self._sum_over_processes, shift_mean=False)
         scorable = mask * ~torch.isnan(scores).unsqueeze(1)
@@ -127,13 +126,13 @@ class PPORollout(trl.GRPOTrainer):
         return ended if self._stopped is None else ended | self._stopped
 
     def _scores(self, ended: torch.Tensor, shape: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """This process's scores, NaN where no function applied, and the part of them that falls on single tokens."""
+        """What falls on the last token of this process's completions, NaN where no function applied, and on each token."""
         weights = self.reward_weights.to(self._rewards_per_func.device)
         everyone = (self._rewards_per_func * weights).nansum(dim=1)
         everyone[torch.isnan(self._rewards_per_func).all(dim=1)] = torch.nan
         scores = everyone[self.accelerator.process_index * shape[0] :][: shape[0]]
         dense, summed = dense_rewards(self.reward_funcs, weights, shape)
-        rest = scores - summed  # what falls on the last token
+        rest = scores - summed
         limit = self.args.reward_clip
         if self.args.scale_rewards == "batch":
             deviation = everyone[~torch.isnan(everyone)].std(correction=0).clamp(min=1e-8)
@@ -142,7 +141,7 @@ class PPORollout(trl.GRPOTrainer):
             rest, dense = rest.clamp(-limit, limit), dense if dense is None else dense.clamp(-limit, limit)
         if self.args.missing_eos_penalty is not None:
             rest = rest - self.args.missing_eos_penalty * ~ended
-        return (rest if dense is None else rest + dense.sum(1)), dense
+        return rest, dense
 
     def _following(self, states: torch.Tensor, mask: torch.Tensor, ended: torch.Tensor) -> torch.Tensor | None:
         """The critic's value of the state after the last token, for completions that were cut off there."""

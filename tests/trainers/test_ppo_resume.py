@@ -9,8 +9,10 @@ from .ppo_helpers import make
 
 
 @pytest.mark.parametrize("steps", [4, 3], ids=["between rollouts", "within a rollout"])
-@pytest.mark.parametrize("value_model", ["shared", None])
-@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize(
+    ("value_model", "lora"),
+    [("shared", False), ("shared", True), (None, False), (None, True), ("one base", True)],
+)
 def test_a_resumed_run_equals_an_undisturbed_one(tiny, prompts, quick, value_model, lora, steps, tmp_path):
     def run(folder, until, resume=None):
         config = {**quick, "output_dir": str(tmp_path / folder), "save_strategy": "steps", "save_steps": steps}
@@ -19,7 +21,8 @@ def test_a_resumed_run_equals_an_undisturbed_one(tiny, prompts, quick, value_mod
             prompts,
             config,
             peft_config=LoraConfig(r=4, target_modules="all-linear") if lora else None,
-            value_model=value_model,
+            value_model=None if value_model == "one base" else value_model,
+            share_base=value_model == "one base",
             steps_per_generation=2,
             max_steps=8,
             lr_scheduler_type="constant",
