@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import sys
@@ -55,12 +56,17 @@ def train(side: str, work: dict[str, Any], seed: int) -> list[dict[str, float]]:
     options = dict(work["settings"]["config"])
     if side == "grouped":
         options["group_by_length"] = True
-    peft = {}
+    extra = {}
+    if side != "trl" and not work["settings"]["ends"]:
+        # 1.12 scores a completion that was cut off at its last token, we put EOS there; for the same reward on all sides,
+        # ours gets a tokenizer that knows no EOS.
+        extra["reward_processing_classes"] = copy.deepcopy(work["tokenizer"])
+        extra["reward_processing_classes"].eos_token = None
     if side == "one_base":
         from peft import LoraConfig
 
         options["share_base"] = True
-        peft["peft_config"] = LoraConfig(r=16, target_modules="all-linear")
+        extra["peft_config"] = LoraConfig(r=16, target_modules="all-linear")
     args = PPOConfig(
         tempfile.mkdtemp(),
         seed=seed,
@@ -84,7 +90,7 @@ def train(side: str, work: dict[str, Any], seed: int) -> list[dict[str, float]]:
         reward_model=work["reward"],
         value_model=work["value"],
         train_dataset=work["rows"],
-        **peft,
+        **extra,
     )
     trainer.train()
     return [entry for entry in trainer.state.log_history if "objective/scores" in entry]

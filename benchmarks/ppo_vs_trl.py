@@ -91,7 +91,8 @@ def build(name: str, folder: Path, quick: bool) -> None:
     if name == "summaries":  # as many rows as needed for the length of a post
         joined = [" ".join(texts[i : i + 24]) for i in range(len(texts) - 24)]
         texts = [tokenizer.decode(tokenizer(text)["input_ids"][: 20 if quick else 200]) for text in joined]
-    work = {"config": config, "prompts": [text[:1500] for text in texts[: config["total_episodes"]]]}
+    prompts = [text[:1500] for text in texts[: config["total_episodes"]]]
+    work = {"config": config, "prompts": prompts, "ends": name == "chat"}
     (folder / "workload.json").write_text(json.dumps(work), encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 TESTED_TRL = ("1.16",)
-"""TRL releases that the tests run against. PPO does not work on 1.15, whose scoring has no fused LM head."""
+"""TRL releases that the tests run against. 1.15 trains through Triton kernels only, which a CPU build of torch lacks."""
 
 # (trainer, method) -> names of parameters we pass or read, in order. An empty tuple: only its existence matters,
 # because we hand its arguments on untouched.
