@@ -15,11 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import logging
 
 from ..rewards.model import RewardModel, check_reward_folder
-
-logger = logging.get_logger(__name__)
 
 HEADS = ("score", "classifier")
 
@@ -37,9 +34,9 @@ def classifier_on(policy: Any, head_dtype: torch.dtype) -> Any:
         `PreTrainedModel`: frozen.
 
     Raises:
-        ValueError: If the architecture has no sequence classification in transformers.
+        ValueError: If the architecture's classifier has no linear head.
     """
-    shared = {id(tensor): tensor for name, tensor in policy.named_parameters() if not tensor.requires_grad}
+    shared = {id(tensor): tensor for tensor in policy.parameters() if not tensor.requires_grad}
     shared |= {id(tensor): tensor for tensor in policy.buffers()}
     causal = copy.deepcopy(policy, shared).unload()
     backbone = causal.base_model
@@ -70,7 +67,7 @@ def critic_on(policy: Any, reward: Any = None) -> Any:
         policy (`PeftModel`):
             The policy.
         reward (`PeftModel`, *optional*):
-            A reward model from [`reward_on`], from which the critic starts.
+            A reward model from [`RewardOnBase`], from which the critic starts.
 
     Returns:
         `PeftModel`: adapter and head trainable.
