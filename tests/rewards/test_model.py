@@ -163,3 +163,17 @@ def test_the_batch_size_is_checked(reward_folder):
 
 def test_paths_may_be_paths(reward_folder):
     assert RewardModel(Path(reward_folder)).score(["a"], ["b"]).shape == (1,)
+
+
+def test_text_that_begins_with_bos_gets_no_second_one(reward_folder, tokenizer):
+    """Prompts that were decoded or templated carry it already."""
+    from tokenizers.processors import TemplateProcessing
+
+    bos = tokenizer.bos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{bos} $A", special_tokens=[(bos, tokenizer.bos_token_id)]
+    )
+    reward = RewardModel(reward_folder, tokenizer)
+    plain, begun = reward._tokenize("hi", " yes"), reward._tokenize(bos + "hi", " yes")
+    assert plain == begun
+    assert begun.count(tokenizer.bos_token_id) == 1
