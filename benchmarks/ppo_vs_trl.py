@@ -1,6 +1,6 @@
 """What a thousand PPO completions cost: ours, TRL 1.12's PPOTrainer (the last there was), and a bare torch loop.
 
-    python benchmarks/ppo_vs_trl.py [--pairs 5] [--quick] [--trl FOLDER_WITH_TRL_1_12]
+    python benchmarks/ppo_vs_trl.py [--pairs 5] [--workloads summaries chat ...] [--quick] [--trl FOLDER_WITH_TRL_1_12]
 
 The same policy (a small Llama), reward model, prompts, lengths, PPO epochs and minibatches on every side; TRL 1.12 at
 accumulation 1, where it makes the updates that it promises, under today's torch and transformers. Each run has a process of
@@ -10,6 +10,7 @@ round. Workloads:
 - summaries: the shape of TRL 1.12's own example (pythia-160m on TL;DR): long prompts, 53 tokens for every completion, an LM
   head of two fifths of the backbone's size;
 - chat: short prompts, and completions of mixed length (the end token is a frequent one);
+- learning: many rollouts of a small model with short completions, for the reward and the KL that are reached;
 - memory: one short rollout of a larger model, four full models against LoRA adapters on one base.
 
 TRL 1.12 is fetched with pip unless `--trl` names a folder with it. Ends with one line of JSON.
@@ -31,9 +32,10 @@ HERE = Path(__file__).parent
 SIDES = {
     "summaries": ("trl", "separate", "shared", "bare"),
     "chat": ("trl", "separate", "shared", "grouped"),
+    "learning": ("trl", "separate", "shared"),
     "memory": ("trl", "one_base"),
 }
-END = {"summaries": "<|endoftext|>", "chat": ".", "memory": "<|endoftext|>"}
+END = {"summaries": "<|endoftext|>", "chat": ".", "learning": ".", "memory": "<|endoftext|>"}
 """The token that ends a completion: one that is never sampled, or one that often is."""
 
 
@@ -53,6 +55,9 @@ def settings_of(name: str, quick: bool) -> tuple[dict[str, int], dict[str, Any]]
     }
     if name == "chat":
         config |= {"total_episodes": 128, "response_length": 64}
+    if name == "learning":
+        size = {"hidden_size": 128, "num_hidden_layers": 2, "vocab_size": 1000, "pretrain_steps": 150}
+        config |= {"total_episodes": 1024, "response_length": 24, "learning_rate": 3e-4}
     if name == "memory":
         size |= {"hidden_size": 1024, "num_hidden_layers": 12, "pretrain_steps": 0}
         config |= {"per_device_train_batch_size": 8, "total_episodes": 8, "response_length": 16, "num_ppo_epochs": 1}
@@ -94,7 +99,7 @@ def build(name: str, folder: Path, quick: bool) -> None:
         texts = [tokenizer.decode(tokenizer(text)["input_ids"][: 20 if quick else 200]) for text in joined]
     # Between special tokens nothing grows together where prompt and completion meet.
     prompts = [text[:1500] + tokenizer.bos_token for text in texts[: config["total_episodes"]]]
-    work = {"config": config, "prompts": prompts, "ends": name == "chat"}
+    work = {"config": config, "prompts": prompts, "ends": END[name] == "."}
     (folder / "workload.json").write_text(json.dumps(work), encoding="utf-8")
 
 
@@ -164,13 +169,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5, help="rounds, each with a seed of its own")
     parser.add_argument("--quick", action="store_true", help="a tiny model and few steps: that it runs, not a figure")
+    parser.add_argument("--workloads", nargs="+", choices=list(SIDES), default=list(SIDES), help="which to run")
     parser.add_argument("--trl", type=Path, help="folder with TRL 1.12 (pip install --no-deps --target)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         trl = options.trl or fetch_trl(Path(scratch) / "trl")
         figures = {}
-        for name in SIDES:
-            folder = Path(scratch) / name.replace(" ", "_")
+        for name in options.workloads:
+            folder = Path(scratch) / name
             folder.mkdir()
             build(name, folder, options.quick)
             found = rounds(name, folder, 2 if name == "memory" else options.pairs, trl)
