@@ -156,7 +156,7 @@ def _tiny_tokenizer(texts: list[str], vocab_size: int, words: bool):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    options = {"vocab_size": vocab_size, "special_tokens": _SPECIAL, "show_progress": False}
+    options: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": _SPECIAL, "show_progress": False}
     if words:
         # The unknown word is no special token: it would vanish in decoding.
         tokenizer = Tokenizer(models.WordLevel(unk_token="unknown"))

@@ -37,9 +37,10 @@ class ValueHead(nn.Module):
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.score.bias)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
+        """Writes the head; `state` is its `state_dict()` where that is in shards."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / _HEAD_FILE)
+        save_file({k: v.contiguous() for k, v in (state or self.state_dict()).items()}, folder / _HEAD_FILE)
 
     def load(self, folder: Path) -> None:
         self.load_state_dict(load_file(folder / _HEAD_FILE))
@@ -68,8 +69,11 @@ class ValueModel(nn.Module):
         if is_peft_model(self.model):
             self._base.enable_input_require_grads()
 
-    def save(self, folder: Path) -> None:
-        self.model.save_pretrained(folder)
+    def save(self, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
+        """Writes the model; `state` is this module's `state_dict()` where that is in shards."""
+        if state is not None:
+            state = {key.removeprefix("model."): value for key, value in state.items()}
+        self.model.save_pretrained(folder, state_dict=state)
 
     def load(self, folder: Path) -> None:
         if is_peft_model(self.model):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -217,22 +219,32 @@ class PPOTrainer(FiniteLoss, PPORollout):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         folder = output_dir if output_dir is not None else self.args.output_dir
-        if state_dict is not None:
+        critic = None
+        if state_dict is not None:  # FSDP's and DeepSpeed's, gathered from all processes
+            critic = {key.split(f"{NAME}.", 1)[1]: state_dict[key] for key in state_dict if f"{NAME}." in key}
             state_dict = {key: value for key, value in state_dict.items() if f"{NAME}." not in key}
         with hidden(self.model):
             super()._save(folder, state_dict)
-        if self.args.should_save:
-            self._critic.critic.save(Path(folder) / NAME)
+        if self.args.should_save and critic != {}:
+            self._critic.critic.save(Path(folder) / NAME, critic)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args, **kwargs) -> None:
-        with hidden(self.model):
+        with self._beside_the_critic(resume_from_checkpoint):
             super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
-        self._critic.critic.load(Path(resume_from_checkpoint) / NAME)
 
     def _load_best_model(self) -> None:
-        with hidden(self.model):
+        with self._beside_the_critic(str(self.state.best_model_checkpoint)):
             super()._load_best_model()
-        self._critic.critic.load(Path(self.state.best_model_checkpoint) / NAME)
+
+    @contextmanager
+    def _beside_the_critic(self, checkpoint: str) -> Iterator[None]:
+        """Loads policy and critic from their folders; FSDP and DeepSpeed keep both in shards of their own."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            yield
+            return
+        with hidden(self.model):
+            yield
+        self._critic.critic.load(Path(checkpoint) / NAME)
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
