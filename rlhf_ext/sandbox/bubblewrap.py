@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from .process import SandboxResult, run
+from .process import SandboxResult, run, to_bytes
 from .seccomp import AUDIT_ARCH, seccomp_filter
 
 _PYTHON = "/usr/bin/python3"  # a virtual environment's would need folders that the program is not to see
@@ -42,12 +42,6 @@ def check_sandbox() -> None:
     Raises:
         SandboxUnavailable: If it cannot, with the reason and the way out.
     """
-    needed = ["bwrap", "prlimit", *(["setpriv"] if os.geteuid() == 0 else [])]
-    if missing := [tool for tool in needed if shutil.which(tool) is None]:
-        raise SandboxUnavailable(
-            f"Untrusted code cannot be contained here, so it is not run: {', '.join(missing)} is not installed. On "
-            "Debian or Ubuntu: apt-get install bubblewrap util-linux. For code that you trust, say `trusted=True`."
-        )
     if platform.machine() not in AUDIT_ARCH or not os.path.exists(_PYTHON):
         raise SandboxUnavailable(
             f"Untrusted code cannot be contained here, so it is not run: it needs {_PYTHON} on "
@@ -70,8 +64,8 @@ def run_contained(sources: Mapping[str, str], stdin: str, timeout_s: float, memo
                 fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
             return fd
 
-        given, status = memory(stdin.encode()), memory(b"", seal=False)
-        contents = {name: memory(text.encode()) for name, text in sources.items()}
+        given, status = memory(to_bytes(stdin)), memory(b"", seal=False)
+        contents = {name: memory(to_bytes(text)) for name, text in sources.items()}
         seccomp = memory(seccomp_filter(platform.machine()))
         command = _command(contents, seccomp, status, _limits(timeout_s, memory_mb))
         fds = (*contents.values(), seccomp, status)
@@ -92,8 +86,8 @@ def run_contained(sources: Mapping[str, str], stdin: str, timeout_s: float, memo
 def _command(files: Mapping[str, int], seccomp: int, status: int, limits: list[str]) -> list[str]:
     # RLIMIT_NPROC does not bind root, so root becomes nobody first, and it is set inside, where it counts the processes
     # of this user namespace alone.
-    drop = ["setpriv", "--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups"] if os.geteuid() == 0 else []
-    command = [*drop, "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--hostname", "sandbox"]
+    drop = [_tool("setpriv"), "--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups"] if os.geteuid() == 0 else []
+    command = [*drop, _tool("bwrap"), "--unshare-all", "--die-with-parent", "--new-session", "--hostname", "sandbox"]
     command += ["--ro-bind", "/usr", "/usr", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     for folder in ("/bin", "/lib", "/lib64"):
         if os.path.islink(folder):
@@ -106,7 +100,16 @@ def _command(files: Mapping[str, int], seccomp: int, status: int, limits: list[s
     for name, fd in files.items():
         command += ["--file", str(fd), f"/tmp/{name}"]
     command += ["--remount-ro", "/", "--chdir", "/tmp", "--seccomp", str(seccomp), "--json-status-fd", str(status)]
-    return [*command, "prlimit", *limits, _PYTHON, "-B", "-s", "/tmp/main.py"]
+    return [*command, _tool("prlimit"), *limits, _PYTHON, "-B", "-s", "/tmp/main.py"]
+
+
+def _tool(name: str) -> str:
+    if (path := shutil.which(name)) is None:
+        raise SandboxUnavailable(
+            f"Untrusted code cannot be contained here, so it is not run: {name} is not installed. On Debian or Ubuntu: "
+            "apt-get install bubblewrap util-linux. For code that you trust, say `trusted=True`."
+        )
+    return path
 
 
 def _limits(timeout_s: float, memory_mb: int) -> list[str]:

@@ -98,6 +98,11 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bool, list
     return timed_out, [bytes(block) for block in kept.values()], truncated
 
 
+def to_bytes(text: str) -> bytes:
+    """UTF-8; half a surrogate pair becomes bytes that are none, which is the program's problem."""
+    return text.encode("utf-8", errors="surrogatepass")
+
+
 def _kill_group(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):  # nothing is left
         os.killpg(pid, signal.SIGKILL)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .bubblewrap import check_sandbox, run_contained
-from .process import SandboxResult, run
+from .process import SandboxResult, run, to_bytes
 
 
 def run_python(
@@ -133,7 +133,7 @@ def _run_trusted(sources: Mapping[str, str], stdin: str, timeout_s: float) -> Sa
         for name, text in sources.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        given.write(stdin.encode())
+            path.write_bytes(to_bytes(text))
+        given.write(to_bytes(stdin))
         given.seek(0)
         return run([sys.executable, "-B", "main.py"], timeout_s, stdin=given.fileno(), cwd=folder)
