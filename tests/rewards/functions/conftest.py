@@ -4,7 +4,30 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer
 
-WORDS = ["good", "great", "fine", "bad", "awful", "poor", "film", "day", "tower", "opened", "closed", "old", "red", "1889", "1900", "was", "the", "a", "in", "it", "is", "not"]
+WORDS = [
+    "good",
+    "great",
+    "fine",
+    "bad",
+    "awful",
+    "poor",
+    "film",
+    "day",
+    "tower",
+    "opened",
+    "closed",
+    "old",
+    "red",
+    "1889",
+    "1900",
+    "was",
+    "the",
+    "a",
+    "in",
+    "it",
+    "is",
+    "not",
+]
 
 
 @pytest.fixture(scope="session")
