@@ -27,10 +27,10 @@ class CodeTests:
     - `{"input": ..., "output": ...}`: the code runs as a program that reads stdin; what it prints must be the output, blanks
       at line ends and the end of the text aside (as in APPS). One process a test.
 
-    The policy will look for ways around the tests. Leaving early (`sys.exit(0)`, `os._exit(0)`) and printing what success
-    prints earn nothing: a test has passed only when the runner says so with a token drawn for this run. What no statement
-    in the same process can notice is code that reaches for the tests' own means, such as an object that equals everything;
-    tests with input and output compare outside and are safe from that.
+    A policy will look for ways around its tests. Leaving early (`sys.exit(0)`, `os._exit(0)`) and printing what success
+    prints earn nothing: a test has passed only when the runner says so, with a token drawn for this run. Code that reaches
+    for the runner's or the tests' own means in their process, such as an object that equals everything, can still cheat
+    statements; tests with input and output compare outside, and are safe from that.
 
     Args:
         column (`str`, *optional*, defaults to `"tests"`):

@@ -14,7 +14,7 @@ from .rows import log_mean
 _SCORE = re.compile(
     r"\s*(?:\*\*)?(?:score\s*:\s*)?(?:\*\*)?\s*(10|[1-9])(?:\s*/\s*10)?\s*(?:\*\*)?\s*\.?\s*", re.IGNORECASE
 )
-_MARK = re.compile(r"<(?=[^\s<>=\d])|\[(?=/?[A-Z_]+\])")
+_MARK = re.compile("<(?=[^\\s<>=\\d])|\\[(?=/?[A-Z_]+\\])|[\\x85\\u2028\\u2029]")
 
 
 class JudgeScore:
@@ -107,7 +107,8 @@ class JudgeScore:
 
 def _quoted(text: Prompt | Completion) -> str:
     value: Any = text if isinstance(text, str) else [{"role": m["role"], "content": text_of([m])} for m in text]
-    # What a chat template or tokenizer would take for a mark of its own (<|im_end|>, </s>, [INST]) is spelt out.
+    # Spelt out: what a tokenizer would take for a mark of its own (<|im_end|>, </s>, [INST]), and the line ends that JSON
+    # leaves as they are.
     return _MARK.sub(lambda mark: f"\\u{ord(mark[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
