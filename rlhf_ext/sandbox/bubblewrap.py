@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
 import os
 import platform
-import resource
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -42,16 +40,19 @@ def check_sandbox() -> None:
     Raises:
         SandboxUnavailable: If it cannot, with the reason and the way out.
     """
-    if platform.machine() not in AUDIT_ARCH or not os.path.exists(_PYTHON):
+    if platform.system() != "Linux" or platform.machine() not in AUDIT_ARCH or not os.path.exists(_PYTHON):
         raise SandboxUnavailable(
-            f"Untrusted code cannot be contained here, so it is not run: it needs {_PYTHON} on "
-            f"{' or '.join(AUDIT_ARCH)}. For code that you trust, say `trusted=True`."
+            f"Untrusted code cannot be contained here, so it is not run: it needs Linux on {' or '.join(AUDIT_ARCH)}, with "
+            f"{_PYTHON}. For code that you trust, say `trusted=True`."
         )
     if (result := run_contained({"main.py": "print('contained')"}, "", 30.0, 64)).stdout != "contained\n":
         raise SandboxUnavailable(f"The sandbox did not run a trivial program: {result}")
 
 
 def run_contained(sources: Mapping[str, str], stdin: str, timeout_s: float, memory_mb: int) -> SandboxResult:
+    """[`run_python`] without its checks."""
+    import fcntl  # Unix only
+
     with ExitStack() as stack:
 
         def memory(content: bytes, seal: bool = True) -> int:
@@ -113,6 +114,8 @@ def _tool(name: str) -> str:
 
 
 def _limits(timeout_s: float, memory_mb: int) -> list[str]:
+    import resource  # Unix only
+
     wanted = {
         "as": memory_mb << 20,
         "nproc": _PROCESSES,

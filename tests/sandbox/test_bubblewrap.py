@@ -147,9 +147,16 @@ def test_it_sees_and_ends_no_process_of_this_machine():
 
 
 def test_it_has_no_rights():
-    code = "import os; print(os.getuid() == 0, os.getgid() == 0, os.getgroups())"
-    assert run(code).stdout.strip() == "False False []"
+    assert run("import os; print(os.getuid() == 0, os.getgid() == 0)").stdout.strip() == "False False"
     assert run(ATTEMPT.format(attempt="os.setuid(0)")).stdout.strip() == "held: OSError"
+
+
+def test_root_takes_its_groups_off():
+    if os.geteuid() == 0:  # a user cannot, and has no groups that are not the user's anyway
+        code = "import os; from rlhf_ext.sandbox import run_python; os.setgroups([4]); print(os.getgroups(), end=' '); {run}"
+        run_it = "print(run_python('import os; print(os.getgroups())').stdout)"
+        result = subprocess.run([sys.executable, "-c", code.format(run=run_it)], capture_output=True, text=True)
+        assert result.stdout.strip() == "[4] []"
 
 
 def test_a_fork_bomb_ends_early():
@@ -319,6 +326,13 @@ def test_without_its_tools_it_refuses(monkeypatch, tmp_path, fresh):
     ):
         run_python("print(1)")
     assert run_python("print(1)", trusted=True).stdout == "1\n"
+
+
+@pytest.mark.parametrize(("what", "value"), [("system", "Darwin"), ("machine", "riscv64")])
+def test_on_another_kind_of_machine_it_refuses(monkeypatch, fresh, what, value):
+    monkeypatch.setattr(f"platform.{what}", lambda: value)
+    with pytest.raises(SandboxUnavailable, match="needs Linux on x86_64 or aarch64"):
+        run_python("print(1)")
 
 
 def broken_tool(folder, name):
