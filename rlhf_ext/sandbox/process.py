@@ -58,7 +58,7 @@ def run(command: list[str], timeout_s: float, **options: Any) -> SandboxResult:
             _kill_group(process.pid)
             process.wait()
     return SandboxResult(
-        returncode=-signal.SIGKILL if timed_out else process.returncode,
+        returncode=process.returncode,
         stdout=stdout.decode("utf-8", errors="replace"),
         stderr=stderr.decode("utf-8", errors="replace"),
         timed_out=timed_out,

@@ -115,7 +115,7 @@ class Sentiment(ClassifierLabel):
 
 
 class VaderSentiment:
-    """Sentiment by a lexicon and rules instead of a model, in [0, 1] with 0.5 as neutral: 11,000 texts a second.
+    """Sentiment by a lexicon and rules instead of a model, in [0, 1] with 0.5 as neutral; very quick.
 
     VADER (Hutto and Gilbert, 2014) knows English, emoticons and negation, and no irony; its compound score c is mapped to
     (c + 1) / 2. As a reward it is easily hacked by piling up praise. Needs `pip install rlhf_ext[eval]`.

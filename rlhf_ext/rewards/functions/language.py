@@ -13,9 +13,9 @@ from .rows import column_of, need, texts_of
 class Language:
     """The probability that a completion is written in the wanted language, in [0, 1], by py3langid.
 
-    py3langid (97 languages, 1 MB with its model, BSD licence, no download) is a naive Bayes classifier over byte n-grams
-    (Lui and Baldwin, 2012). Sentences it tells well, single words poorly, and text without letters not at all. Needs
-    `pip install rlhf_ext[eval]`.
+    py3langid (140 languages, 5 MB with its model, BSD licence, numpy alone, no download) is a naive Bayes classifier over
+    byte n-grams (Lui and Baldwin, 2012). Sentences it tells well, single words poorly, and text without letters not at
+    all: every language is then about as unlikely. Needs `pip install rlhf_ext[eval]`.
 
     Args:
         language (`str`, *optional*):

@@ -30,6 +30,7 @@ def test_each_row_may_want_its_own():
 def test_it_is_a_probability():
     ranked = _identifier(None).rank(TEXTS["es"])
     assert sum(probability for _, probability in ranked) == pytest.approx(1, abs=1e-3)
+    assert Language("en")(prompts=["?"], completions=["1 2 3"])[0] < 0.02
     assert all(0 <= score <= 1 for score in Language("en")(prompts=["?"] * 3, completions=["", "!?", "ok"]))
 
 
