@@ -240,13 +240,13 @@ def test_endless_output_is_cut():
 def test_an_endless_program_is_killed(code):
     result = run(code, timeout_s=0.7)
     assert (result.timed_out, result.returncode, result.ok) == (True, -9, False)
-    assert 0.7 <= result.seconds < 3
+    assert 0.7 <= result.seconds < 10
 
 
 def test_time_runs_out_for_a_program_that_hides_its_end():
     """Both streams closed: there is no more to read, and it still runs."""
     result = run("import os, time; os.close(1); os.close(2); time.sleep(60)", timeout_s=0.7)
-    assert result.timed_out and result.seconds < 3
+    assert result.timed_out and result.seconds < 10
 
 
 def processes_with(mark):
