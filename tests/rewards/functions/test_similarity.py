@@ -35,7 +35,7 @@ def test_the_same_text_is_at_1_and_the_closest_reference_counts(encoder_folder):
     scores = reward(
         prompts=["?"] * 3,
         completions=["a good day", "a good day", "a good day"],
-        targets=["a good day", ["red", "awful"], ["red", "a good day"]],
+        targets=["a good day", ["red", "awful"], ["red", "a good day", "bad"]],
     )
     assert scores[0] == scores[2] == pytest.approx(1, abs=1e-5)
     assert scores[1] == pytest.approx(max(cosine(encoder_folder, "a good day", t) for t in ("red", "awful")), abs=1e-5)
