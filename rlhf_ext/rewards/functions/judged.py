@@ -43,6 +43,7 @@ class JudgeScore:
     Raises:
         TypeError: If the generator has no `generate`, or no `choice_logprobs` although probabilities are wanted.
         ValueError: If the rubric is empty or `max_new_tokens` below 1.
+        NotImplementedError: From a call, if the generator's `choice_logprobs` cannot do it (a server without logprobs).
 
     Example:
 
@@ -86,7 +87,12 @@ class JudgeScore:
 
     def _expected(self, requests: list[list[Message]]) -> list[float | None]:
         # As 0 to 9, each one token: a tokenizer that splits digits would count "10" towards "1".
-        rows = self.generator.choice_logprobs(requests, [str(digit) for digit in range(10)])
+        try:
+            rows = self.generator.choice_logprobs(requests, [str(digit) for digit in range(10)])
+        except NotImplementedError as error:
+            raise NotImplementedError(
+                f"{error} To have the judge write its grade, set `use_probabilities=False`."
+            ) from error
         return [1 + sum(digit * math.exp(logprob) for digit, logprob in enumerate(row)) for row in rows]
 
     def _written(self, requests: list[list[Message]]) -> list[float | None]:

@@ -193,7 +193,7 @@ def test_a_local_model_judges_by_probability_and_in_words(tiny):
 
 def test_an_endpoint_without_logprobs_says_so():
     judge = JudgeScore(ScriptedGenerator(["7"]), "Be right.")
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotImplementedError, match=r"without `choice_probs`\..*set `use_probabilities=False`"):
         judge(prompts=["?"], completions=["a"])
 
 
