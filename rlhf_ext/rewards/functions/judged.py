@@ -21,7 +21,7 @@ class JudgeScore:
     """How well a completion does by a rubric, in [0, 1], as a language model judges it on a scale from 1 to 10.
 
     Direct scoring, as d-RLAIF does ([2309.00267](https://huggingface.co/papers/2309.00267)). From a generator with
-    `choice_logprobs` the score is the expected one over the ten grades, which is finer and has less noise than the one
+    `choice_logprobs` the score is the expected one over the ten grades (asked for as 0 to 9), which is finer than the one
     grade a judge would write. Otherwise the judge writes its grade, greedily. A grade g becomes (g - 1) / 9.
 
     What cannot be read as a grade gives None, never a number; the share of it is shown in the logs as `.../unparsed`.
