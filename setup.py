@@ -7,12 +7,20 @@ from setuptools import find_packages, setup
 CORE = ["trl>=1.16,<1.17", "transformers>=5.20", "peft>=0.20", "accelerate>=1.10", "datasets>=4.0", "safetensors"]
 EXTRAS = {
     "safety": ["detoxify>=0.5.4"],
-    "eval": ["evaluate>=0.4.6"],
+    "eval": [
+        "evaluate>=0.4.6",
+        "rouge-score>=0.1.2",
+        "sacrebleu>=2.4",
+        "py3langid>=0.4",
+        "jsonschema>=4.20",
+        "vaderSentiment>=3.3.2",
+    ],
     "label": ["openai>=1.60"],
     "quant": ["bitsandbytes>=0.50"],
     "demo": ["gguf>=0.19"],
     "test": ["pytest>=8", "mypy>=1.18", "ruff>=0.14", "openai>=1.60", "gguf>=0.19", "bitsandbytes>=0.50"],
 }
+EXTRAS["test"] += EXTRAS["safety"] + EXTRAS["eval"]  # the rewards are tested with the scorers they are made of
 EXTRAS["all"] = sorted({package for name, group in EXTRAS.items() if name != "test" for package in group})
 
 setup(

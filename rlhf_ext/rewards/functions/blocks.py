@@ -1,0 +1,54 @@
+"""Fenced blocks of a Markdown text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+
+_FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^\s`]*)[^\n`]*$", re.MULTILINE)
+
+
+def last_block(text: str, languages: Container[str]) -> str | None:
+    """The content of the last fenced block in one of some languages.
+
+    Fences are read as CommonMark does: a block ends at a fence of the same kind that is at least as long and at most three
+    blanks further in, so that fences in the docstrings of code do not end it. A block that is never closed, as in an answer
+    that was cut off, is none.
+
+    Args:
+        text (`str`):
+            Markdown.
+        languages (`Container[str]`):
+            First words after the opening fence, in lower case; `""` is a block that names none.
+
+    Returns:
+        `str` or `None`: the content, without the fences.
+
+    Example:
+
+    ```python
+    >>> from rlhf_ext.rewards.functions.blocks import last_block
+    >>> last_block("Run it:\\n~~~python\\nprint(1)\\n~~~\\nDone.", {"python", ""})
+    'print(1)\\n'
+
+    ```
+    """
+    found = None
+    position = 0
+    while opening := _FENCE.search(text, position):
+        start = opening.end() + 1
+        fence = opening["fence"]
+        indent = len(opening["indent"])
+        closing = re.compile(
+            rf"^[ \t]{{0,{indent + 3}}}{re.escape(fence[0])}{{{len(fence)},}}[ \t\r]*$", re.MULTILINE
+        ).search(text, start)
+        if closing is None:
+            break
+        if opening["language"].lower() in languages:
+            found = _unindented(text[start : closing.start()], indent)
+        position = closing.end()
+    return found
+
+
+def _unindented(block: str, width: int) -> str:
+    return re.sub(rf"^[ \t]{{1,{width}}}", "", block, flags=re.MULTILINE) if width else block
