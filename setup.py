@@ -31,7 +31,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     license_files=["LICENSE"],
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     packages=find_packages(include=["rlhf_ext", "rlhf_ext.*"]),
     package_data={"rlhf_ext": ["py.typed", "data/assistant/*"]},
     install_requires=CORE,
