@@ -128,7 +128,7 @@ class GroupNormalizedSum:
 def _grouped_z_scores(scores: Array, groups: NDArray[Any]) -> Array:
     known, size = ~np.isnan(scores), int(groups.max(initial=0)) + 1
 
-    def sums(values: Array) -> Array:
+    def sums(values: Array) -> Any:
         return np.bincount(groups[known], weights=values[known], minlength=size)
 
     counts = sums(np.ones_like(scores))

@@ -154,7 +154,8 @@ class ConstraintState:
     def unmet(self) -> bool:
         """Whether no completion of a whole window has met it, with nothing left to raise."""
         full = len(self.costs) == self.constraint.window
-        return full and self.multiplier >= (self.constraint.penalty or self.constraint.cap) and min(self.costs) > 0
+        spent = self.constraint.penalty is not None or self.log_multiplier >= math.log(self.constraint.cap)
+        return full and spent and min(self.costs) > 0
 
     def observe(self, costs: Array) -> None:
         """Takes in the costs of a rollout, and moves the multiplier when that is due.

@@ -34,7 +34,7 @@ class RewardMixer:
     other mixers, and wherever else something scores. Calling it is synchronous even where components are not (those run at the
     same time). Do not give a trainer `reward_weights` for its components as well.
 
-    It learns from what it scores: running statistics and multipliers. They are equal on all processes, which therefore must
+    It learns from what it scores: running statistics, multipliers, and how far the run is. They are equal on all processes, which therefore must
     call it together. [`eval`] makes it stand still; PPOTrainer does so while it evaluates and saves the state with its
     checkpoints, for TRL's trainers [`~rlhf_ext.trainers.reward_state.RewardStateCallback`] does.
 
@@ -127,7 +127,7 @@ class RewardMixer:
         self, *, prompts: Sequence[Prompt], completions: Sequence[Completion], **columns: Any
     ) -> list[float | None]:
         """TRL's reward-function protocol; columns go on to the components."""
-        if columns.get("trainer_state") is not None:
+        if self.training and columns.get("trainer_state") is not None:
             self.progress = progress_of(columns["trainer_state"])
         inputs = {
             name: {"prompts": prompts, "completions": completions, **_under(name, columns)} for name in self.components

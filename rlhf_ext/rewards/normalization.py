@@ -231,7 +231,7 @@ class LogSigmoid:
     center: float = 0.0
 
     def __call__(self, scores: Array) -> Array:
-        return -np.logaddexp(0.0, self.center - scores)
+        return _log_sigmoid(scores - self.center)
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,11 @@ class Sigmoid:
     center: float = 0.0
 
     def __call__(self, scores: Array) -> Array:
-        return np.exp(-np.logaddexp(0.0, self.center - scores))
+        return np.exp(_log_sigmoid(scores - self.center))
+
+
+def _log_sigmoid(x: Array) -> Array:
+    return np.minimum(x, 0.0) - np.log1p(np.exp(-np.abs(x)))  # never the exponential of a large number
 
 
 _TRANSFORMS: dict[str, Callable[[], Any]] = {
