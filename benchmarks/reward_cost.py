@@ -120,7 +120,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = reward_models(folder, quick)
         share = bootstrap_mean([100 * share for share in mixer_shares(models, 2 if quick else 20)])
-        sys.stdout.write(f"the mixer's own CPU time, % of its components' (batch {BATCH}): {share} ({share.n} calls)\n")
+        sys.stdout.write(
+            f"the mixer's own CPU time, % of its components' (batch {BATCH}): {share} ({share.n} calls)\n"
+        )
         figures["mixer_percent"] = share.to_dict()
     sys.stdout.write(json.dumps(figures) + "\n")
 

@@ -106,7 +106,8 @@ def call_all(functions: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any
     try:
         for name, function in functions.items():
             if is_async(function):
-                coroutine = function(**inputs[name])
+                with Signed(f"the component {name!r}", inputs[name]["prompts"]):
+                    coroutine = function(**inputs[name])
                 pending[name] = asyncio.run_coroutine_threadsafe(coroutine, _event_loop(os.getpid()))
         for name, function in functions.items():
             with Signed(f"the component {name!r}", inputs[name]["prompts"]):

@@ -351,3 +351,12 @@ def test_components_see_the_columns_and_what_trl_passes():
 
 def test_tensors_are_scores():
     assert score(RewardMixer({"a": lambda **_: torch.tensor([1.0, 2.0])}), completions=["x", "y"]) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("combine", ["sum", "worst", "product", "uncertainty", "group"])
+def test_no_rows_have_no_rewards(combine):
+    log = Log()
+    reward = RewardMixer(
+        {"a": A, "b": B}, combine=combine, normalize="running", constraints=[Constraint("b", at_least=1.0)]
+    )
+    assert reward(prompts=[], completions=[], a=[], b=[], **log.columns()) == []

@@ -20,10 +20,14 @@ def brevity(completions, **_):
     return [-len(text) / 40 for text in texts]
 
 
+async def brevity_async(**columns):
+    return brevity(**columns)
+
+
 def mixer(**changes):
     inner = RewardMixer({"vowels": vowels}, normalize="running")
     return RewardMixer(
-        {"vowels": inner, "brevity": brevity},
+        {"vowels": inner, "brevity": changes.get("brevity", brevity)},
         weights={"vowels": Linear(0.5, 1.0)},
         normalize=changes.get("normalize", "running"),
         constraints=[Constraint("brevity", at_least=-0.5, learning_rate=0.5)],
@@ -110,6 +114,22 @@ def test_the_table_of_completions_has_the_components(tiny, prompts, quick, tmp_p
     assert {"rewards/vowels", "vowels/rewards/vowels", "reward_mixer"} <= set(table.columns)
 
 
+def test_combining_by_group_is_trls_normalize_then_sum(tiny, prompts, quick, tmp_path):
+    def advantages(reward, **config):
+        trainer = grpo(tiny, prompts, quick, tmp_path / "a", reward, [], max_steps=1, save_strategy="no", **config)
+        trainer.train()
+        return list(trainer._logs["advantages"]), list(trainer._logs["completion"])
+
+    theirs, texts = advantages(
+        [vowels, brevity], multi_objective_aggregation="normalize_then_sum", reward_weights=[1.0, 0.5]
+    )
+    mixed = RewardMixer({"a": vowels, "b": brevity}, weights={"a": 1.0, "b": 0.5}, combine="group")
+    ours, same_texts = advantages(mixed, scale_rewards="batch")
+    assert texts == same_texts
+    assert ours == pytest.approx(theirs, abs=1e-3)
+    assert max(ours) > 0.5
+
+
 @pytest.mark.parametrize("steps", [2, 3], ids=["between rollouts", "within a rollout"])
 def test_a_ppo_run_does_so_by_itself(tiny, prompts, quick, tmp_path, steps):
     def run(folder, until, resume=None):
@@ -140,7 +160,7 @@ def test_evaluation_teaches_ppos_reward_nothing(tiny, prompts, quick):
 
 
 @pytest.mark.parametrize("name", ["RLOO", "OnlineDPO"])
-def test_other_trainers_take_a_mixer(name, tiny, prompts, quick, tmp_path):
+def test_other_trainers_take_a_mixer_also_with_async_parts(name, tiny, prompts, quick, tmp_path):
     if name == "RLOO":
         from trl import RLOOConfig as Config
         from trl import RLOOTrainer as Trainer
@@ -151,7 +171,7 @@ def test_other_trainers_take_a_mixer(name, tiny, prompts, quick, tmp_path):
     options |= {"num_generations": 2, "max_completion_length": 8} if name == "RLOO" else {"max_new_tokens": 8}
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    reward = mixer()
+    reward = mixer(brevity=brevity_async)
     trainer = Trainer(
         AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32),
         reward_funcs=reward,
