@@ -2,10 +2,11 @@
 
     python benchmarks/constraints.py [--quick]
 
-PPO on a tiny model. The reward is highest where 90 % of the letters are vowels, and falls off with the squared distance from
-there; the constraint is that 60 % of them are consonants on average. Letters cannot be both. One side holds the constraint with
-a Lagrangian multiplier at its defaults (start 1, rate 0.1), the others mix the two with fixed weights. After training, 512
-completions of each final policy are scored.
+PPO on a tiny model. The reward is highest where 90 % of the characters are vowels, and falls off with the squared distance from
+there; the constraint is that 60 % of them are consonants on average. No character is both. One side holds the constraint with
+a Lagrangian multiplier, which waits for 15 rollouts until the policy has learnt to follow it; the others mix the two with fixed
+weights. After training, 512 completions of each final policy are scored. The settings were found on seeds 0 to 4, which are not
+among those of the figures.
 
 To show: on every seed the Lagrangian ends within 0.02 of its threshold; and its reward is at least that of the best fixed weight
 that satisfies the constraint on every seed with the same slack, by a paired interval over seeds. Ends with one line of JSON.
@@ -24,9 +25,9 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-THRESHOLD, SLACK = 0.6, 0.02
-WEIGHTS = (0.4, 0.5, 0.6, 0.7)
-"""Of the constrained reward; the other has the rest. At 0.4 the constraint is far from met, at 0.7 hardly a vowel is left."""
+THRESHOLD, SLACK, FIRST_SEED, ROLLOUTS = 0.6, 0.02, 100, 150
+WEIGHTS = (0.5, 0.6, 0.7)
+"""Of the constrained reward; the other has the rest. At 0.5 the constraint is not met, at 0.7 hardly a vowel is left."""
 
 
 def share(text: str, letters: str) -> float:
@@ -47,16 +48,17 @@ def mixed(side: str) -> Any:
 
     components = {"vowels": vowels, "consonants": consonants}
     if side == "lagrangian":
-        constraint = Constraint("consonants", at_least=THRESHOLD, window=32)
+        constraint = Constraint("consonants", at_least=THRESHOLD, learning_rate=0.13, window=32, delay=15)
         return RewardMixer(components, constraints=[constraint])
     weight = float(side)
     return RewardMixer(components, weights={"vowels": 1 - weight, "consonants": weight})
 
 
 def train(side: str, seed: int, model: str, rollouts: int) -> dict[str, float]:
-    """Trains one side; returns what its final policy scores, and the last multiplier."""
+    """Trains one side; returns what its final policy scores, what it took, and the last multiplier."""
     import torch
     from datasets import Dataset
+    from transformers import PrinterCallback
 
     from rlhf_ext import PPOConfig, PPOTrainer, assistant_preferences
     from rlhf_ext.types import text_of
@@ -74,6 +76,7 @@ def train(side: str, seed: int, model: str, rollouts: int) -> dict[str, float]:
             max_completion_length=12,
             learning_rate=1e-2,
             kl_coef=0.0,
+            entropy_coef=0.02,
             bf16=False,
             use_cpu=True,
             report_to="none",
@@ -90,16 +93,16 @@ def train(side: str, seed: int, model: str, rollouts: int) -> dict[str, float]:
             eval_dataset=Dataset.from_dict({"prompt": (beginnings * 4)[:512]}),
             value_model="shared",
         )
+        trainer.remove_callback(PrinterCallback)
         started = time.process_time()
         trainer.train()
         seconds = time.process_time() - started
         figures = trainer.evaluate()
-    multipliers = [state.multiplier for state in reward.constraints.values()]
     return {
         "vowels": figures["eval_rewards/vowels/mean"],
         "consonants": figures["eval_rewards/consonants/mean"],
-        "multiplier": multipliers[0] if multipliers else float("nan"),
         "cpu_s": seconds,
+        **{f"{name} multiplier": state.multiplier for name, state in reward.constraints.items()},
     }
 
 
@@ -148,9 +151,9 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as folder:
         model = tiny_model(f"{folder}/tiny", pretrain_steps=20 if options.quick else 150)
-        for seed in range(2 if options.quick else options.seeds):
+        for seed in range(FIRST_SEED, FIRST_SEED + (2 if options.quick else options.seeds)):
             for side in sides[:3] if options.quick else sides:
-                one = train(side, seed, model, 4 if options.quick else 80)
+                one = train(side, seed, model, 4 if options.quick else ROLLOUTS)
                 found[side].append(one)
                 sys.stdout.write(
                     f"  seed {seed}, {side}: reward {one['vowels']:.3f}, constrained {one['consonants']:.3f}, "

@@ -109,9 +109,11 @@ def call_all(functions: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any
                 with Signed(f"the component {name!r}", inputs[name]["prompts"]):
                     coroutine = function(**inputs[name])
                 pending[name] = asyncio.run_coroutine_threadsafe(coroutine, _event_loop(os.getpid()))
-        for name, function in functions.items():
+        for name in sorted(
+            functions, key=pending.__contains__
+        ):  # those that are not async first: the others run meanwhile
             with Signed(f"the component {name!r}", inputs[name]["prompts"]):
-                found[name] = pending[name].result() if name in pending else function(**inputs[name])
+                found[name] = pending[name].result() if name in pending else functions[name](**inputs[name])
     finally:
         for future in pending.values():
             future.cancel()  # without effect on those that are done

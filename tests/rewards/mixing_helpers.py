@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 
 
 def column(name):
@@ -27,6 +28,23 @@ class SlowLength(Length):
     async def __call__(self, **columns):
         await asyncio.sleep(0.1)
         return Length.__call__(self, **columns)
+
+
+class Meeting:
+    """Async reward functions that give lengths once all of them have been called; alone, one waits in vain."""
+
+    def __init__(self, size):
+        self.size, self.here = size, 0
+        self.complete = threading.Event()
+
+    async def __call__(self, **columns):
+        self.here += 1
+        for _ in range(2000):
+            if self.here == self.size:
+                self.complete.set()
+                return Length()(**columns)
+            await asyncio.sleep(0.005)
+        raise TimeoutError(f"{self.here} of {self.size} were called")
 
 
 class Log:

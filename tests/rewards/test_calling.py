@@ -10,7 +10,7 @@ import torch
 
 from rlhf_ext.rewards.calling import call_all, checked_scores, is_async
 
-from .mixing_helpers import Length, SlowLength
+from .mixing_helpers import Length, Meeting, SlowLength
 
 ROWS = {"prompts": ["p", "q"], "completions": ["ab", "abcd"]}
 
@@ -39,15 +39,14 @@ def test_async_in_all_its_forms(function, expected):
 
 
 def test_async_functions_run_at_the_same_time_and_beside_the_others():
-    def sleepy(**_):
-        time.sleep(0.1)
-        return [0.0, 0.0]
+    meeting = Meeting(3)
 
-    functions = {"a": SlowLength(), "sync": sleepy, "b": SlowLength(), "c": SlowLength()}
-    started = time.perf_counter()
+    def waits(**_):
+        return [float(meeting.complete.wait(10.0))] * 2
+
+    functions = {"a": meeting, "sync": waits, "b": meeting, "c": meeting}
     scores = call_all(functions, inputs_of(functions))
-    assert time.perf_counter() - started < 0.25  # one after the other: 0.4
-    assert scores == {"a": [2.0, 4.0], "sync": [0.0, 0.0], "b": [2.0, 4.0], "c": [2.0, 4.0]}
+    assert scores == {"a": [2.0, 4.0], "sync": [1.0, 1.0], "b": [2.0, 4.0], "c": [2.0, 4.0]}
     assert list(scores) == list(functions)
 
 
@@ -63,9 +62,8 @@ def test_an_exception_says_whose_it_is_and_stops_the_others():
     def broken(**_):
         raise KeyError("answer")
 
-    functions = {"late": Late(), "broken": broken}
     with pytest.raises(KeyError) as caught:
-        call_all({"broken": broken, "late": Late()}, inputs_of(functions))
+        call_all({"broken": broken, "late": Late()}, inputs_of(["broken", "late"]))
     assert caught.value.__notes__ == ["Raised by the component 'broken' on 2 completions; the first prompt is 'p'."]
     time.sleep(0.2)
     assert not ran
