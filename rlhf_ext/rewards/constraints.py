@@ -30,6 +30,10 @@ class Constraint:
     reward is `(r - sum_k l_k cost_k) / (1 + sum_k l_k)`. The division keeps the scale of the reward while multipliers move.
     What holds in the end is the mean over completions, not each of them.
 
+    Multiplier and policy chase each other. They settle where the policy is the faster of the two: keep the rate low, give a
+    `delay` where the first rollouts cannot meet the constraint yet (the multiplier would climb meanwhile, and overshoot), and
+    keep the policy's entropy up (`entropy_coef` of [`PPOConfig`]), since one that has become certain no longer follows.
+
     With `penalty=` nothing is learnt: `penalty * max(0, cost)` is taken off, completion by completion, which leaves those that
     meet the constraint alone (a rectified penalty, [2510.03520](https://huggingface.co/papers/2510.03520)). It is exact where
     the penalty is larger than what reward may be gained a unit of cost.
@@ -52,7 +56,7 @@ class Constraint:
         update_every (`int`, *optional*, defaults to `1`):
             Calls of the mixer (rollouts) from one update to the next. Slower multipliers swing less.
         delay (`int`, *optional*, defaults to `0`):
-            Calls before the first update.
+            Calls before the first update, while the policy learns to follow.
 
     Raises:
         ValueError: If one of these does not hold, or something is set that the kind of constraint does not read.

@@ -34,9 +34,10 @@ class RewardMixer:
     other mixers, and wherever else something scores. Calling it is synchronous even where components are not (those run at the
     same time). Do not give a trainer `reward_weights` for its components as well.
 
-    It learns from what it scores: running statistics, multipliers, and how far the run is. They are equal on all processes, which therefore must
-    call it together. [`eval`] makes it stand still; PPOTrainer does so while it evaluates and saves the state with its
-    checkpoints, for TRL's trainers [`~rlhf_ext.trainers.reward_state.RewardStateCallback`] does.
+    It learns from what it scores: running statistics, multipliers, and how far the run is. They are equal on all processes,
+    which therefore must call it together. [`eval`] makes it stand still. PPOTrainer lets it learn from training rollouts only,
+    and saves its state with the checkpoints; with TRL's trainers
+    [`~rlhf_ext.trainers.reward_state.RewardStateCallback`] does both.
 
     Logged with `log_metric`: `rewards/NAME/mean` (raw, over the rows that count), `weights/NAME`, and for constraints
     `constraints/NAME/at_least/` (or `at_most/`) `multiplier`, `satisfied` (share of completions that meet it), `cost` (mean
