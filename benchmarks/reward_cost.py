@@ -2,7 +2,7 @@
 
     python benchmarks/reward_cost.py [--quick]
 
-The mixer: a batch of 256 completions, two reward models on a small Llama (2.4M parameters) and a rule, running statistics, a
+The mixer: a batch of 256 completions, two reward models on a small Llama (0.6M parameters) and a rule, running statistics, a
 constraint, a gate and logs, in CPU-seconds at one thread. The mixer's own time is what a call takes less what its components
 take within it, by clocks around them; the figure is its share of theirs, with a bootstrap interval over calls. Target: under
 1 %. Ends with one line of JSON.
@@ -52,7 +52,7 @@ def reward_models(folder: str, quick: bool) -> list[Any]:
     from rlhf_ext import RewardModel
     from rlhf_ext.embedded import tiny_model
 
-    size = {} if quick else {"hidden_size": 256, "num_hidden_layers": 4}
+    size = {} if quick else {"hidden_size": 128, "num_hidden_layers": 4}
     model = tiny_model(f"{folder}/model", pretrain_steps=0, **size)
     found = []
     for seed in range(2):
@@ -119,7 +119,7 @@ def main() -> None:
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         models = reward_models(folder, quick)
-        share = bootstrap_mean([100 * share for share in mixer_shares(models, 2 if quick else 20)])
+        share = bootstrap_mean([100 * share for share in mixer_shares(models, 2 if quick else 10)])
         sys.stdout.write(
             f"the mixer's own CPU time, % of its components' (batch {BATCH}): {share} ({share.n} calls)\n"
         )
