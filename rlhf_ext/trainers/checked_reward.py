@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from ..rewards.calling import Signed, checked_scores, is_async
+from ..rewards.mixing import RewardMixer
 from ..rewards.model import RewardModel
 from .one_base import RewardOnBase
 from .tokenized_prompts import with_pad_inside
@@ -38,10 +39,7 @@ class CheckedReward:
     """
 
     def __new__(cls, function: Any):
-        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004
-        )
-        return super().__new__(_CheckedAsyncReward if is_async else cls)
+        return super().__new__(_CheckedAsyncReward if is_async(function) else cls)
 
     def __init__(self, function: Any):
         self.function = function
@@ -50,27 +48,16 @@ class CheckedReward:
         functools.update_wrapper(self, function, assigned=("__doc__", "__module__"), updated=())
 
     def __call__(self, **columns: Any) -> list[float | None]:
-        with _Signed(self.__name__, columns["prompts"]):
+        with Signed(f"the reward function {self.__name__!r}", columns["prompts"]):
             rewards = self.function(**columns)
         return self._check(rewards, columns)
 
-    def _check(self, rewards: Sequence[Any], columns: dict[str, Any]) -> list[float | None]:
-        ids = columns["completion_ids"]
-        if len(rewards) != len(ids):
-            raise ValueError(
-                f"The reward function {self.__name__!r} gave {len(rewards)} rewards for {len(ids)} completions."
-            )
-        self.dense = [self._tokens(reward, i, len(ids[i])) for i, reward in enumerate(rewards)]
-        scores = []
-        for i, (reward, tokens) in enumerate(zip(rewards, self.dense, strict=True)):
-            score = None if reward is None else math.fsum(tokens) if tokens is not None else float(reward)
-            if score is not None and not math.isfinite(score):
-                raise ValueError(
-                    f"The reward function {self.__name__!r} gave {score} for completion {i}: {columns['completions'][i]!r}. A "
-                    "reward must be finite, or None where the function does not apply."
-                )
-            scores.append(score)
-        return scores
+    def _check(self, rewards: Any, columns: dict[str, Any]) -> list[float | None]:
+        who, ids = f"The reward function {self.__name__!r}", columns["completion_ids"]
+        if hasattr(rewards, "__len__") and len(rewards) == len(ids):
+            self.dense = [self._tokens(reward, i, len(ids[i])) for i, reward in enumerate(rewards)]
+            rewards = [r if d is None else math.fsum(d) for r, d in zip(rewards, self.dense, strict=True)]
+        return checked_scores(who, rewards, columns["completions"])
 
     def _tokens(self, reward: Any, row: int, length: int) -> list[float] | None:
         if isinstance(reward, torch.Tensor) and reward.ndim == 1:
@@ -87,26 +74,9 @@ class CheckedReward:
 
 class _CheckedAsyncReward(CheckedReward):
     async def __call__(self, **columns: Any) -> list[float | None]:  # type: ignore[override]
-        with _Signed(self.__name__, columns["prompts"]):
+        with Signed(f"the reward function {self.__name__!r}", columns["prompts"]):
             rewards = await self.function(**columns)
         return self._check(rewards, columns)
-
-
-class _Signed:
-    """Lets exceptions through, with a note of whose they are."""
-
-    def __init__(self, name: str, prompts: Sequence[Any]):
-        self.name, self.prompts = name, prompts
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if error is not None:
-            error.add_note(
-                f"Raised by the reward function {self.name!r} on {len(self.prompts)} completions; the first prompt is "
-                f"{str(self.prompts[0])[:200]!r}."
-            )
 
 
 def checked_rewards(reward_funcs: Any, processing_classes: Any, args: Any) -> Any:
@@ -141,6 +111,8 @@ def checked_rewards(reward_funcs: Any, processing_classes: Any, args: Any) -> An
         if isinstance(function, RewardModel):
             checked.append(function.to(args.device))
         else:
+            if isinstance(function, RewardMixer):
+                function.to(args.device)
             checked.append(CheckedReward(function))
     return checked
 

@@ -23,6 +23,7 @@ from .one_base import RewardOnBase
 from .ppo_config import PPOConfig
 from .ppo_rollout import PPORollout
 from .reference import adopt_reference, reference_copy
+from .reward_state import load_reward_state, save_reward_state
 from .scoring import ScoringHooks
 from .tokenized_prompts import with_pad_inside, with_text_prompts
 from .trl_1_12 import arguments_of_1_12
@@ -215,7 +216,7 @@ class PPOTrainer(FiniteLoss, PPORollout):
         return norm
 
     # Checkpoints: the policy as a plain model or adapter, the critic beside it in `value_model/`, and each process's
-    # rollout, so that a run may be resumed between two of the updates that learn from it.
+    # rollout, so that a run may be resumed between two of the updates that learn from it, and the state of reward functions.
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         folder = output_dir if output_dir is not None else self.args.output_dir
@@ -252,6 +253,8 @@ class PPOTrainer(FiniteLoss, PPORollout):
         rollout = None if spent else self._buffered_inputs
         state = {"step": self._step, "kl_coef": self._kl_control.coef, "rollout": rollout}
         torch.save(state, Path(output_dir) / f"rollout_{self.accelerator.process_index}.pt")
+        if self.args.should_save:
+            save_reward_state(self.reward_funcs, output_dir)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)
@@ -262,6 +265,7 @@ class PPOTrainer(FiniteLoss, PPORollout):
             state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
             self._step, self._kl_control.coef = state["step"], state["kl_coef"]
             self._buffered_inputs = state["rollout"]
+        load_reward_state(self.reward_funcs, checkpoint)
 
     def generate_completions(self, sampling: bool = False) -> None:
         """Prints near-greedy completions of the evaluation prompts with their scores, as TRL 1.12's trainer did.

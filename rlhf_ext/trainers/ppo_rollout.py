@@ -11,6 +11,7 @@ from .._compat import check_seams
 from .advantages import gae, last_token, token_kl, token_rewards, whiten
 from .checked_reward import dense_rewards
 from .kl_control import KLController
+from .reward_state import set_learning
 from .rollout_metrics import rollout_metrics
 from .scoring import FORWARD_KEYS, Scorer
 from .stop_strings import cut_after, stopping
@@ -114,7 +115,9 @@ class PPORollout(trl.GRPOTrainer):
         )[0]
 
     def _calculate_rewards(self, *args, **kwargs):
+        set_learning(self.reward_funcs, self.model.training)
         self._rewards_per_func = super()._calculate_rewards(*args, **kwargs)
+        set_learning(self.reward_funcs, False)  # a callback that scores something teaches them nothing
         return self._rewards_per_func
 
     def _ended(self, output: dict[str, Any]) -> torch.Tensor:

@@ -1,0 +1,130 @@
+"""Calling reward functions: sync and async ones side by side, what they return checked, and mistakes signed with a name."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import math
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from ..types import Completion
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling `function` (a function, a partial of one, or an object with `__call__`) gives a coroutine."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
+
+
+class Signed:
+    """Lets exceptions through, with a note of whose they are.
+
+    Args:
+        who (`str`):
+            Who was called, e.g. `"the reward function 'brevity'"`.
+        prompts (`Sequence`):
+            What it was called on.
+    """
+
+    def __init__(self, who: str, prompts: Sequence[Any]):
+        self.who, self.prompts = who, prompts
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is not None:
+            first = f"; the first prompt is {str(self.prompts[0])[:200]!r}" if len(self.prompts) else ""
+            error.add_note(f"Raised by {self.who} on {len(self.prompts)} completions{first}.")
+
+
+def checked_scores(who: str, rewards: Any, completions: Sequence[Completion]) -> list[float | None]:
+    """What a reward function returned, as finite numbers and None.
+
+    Args:
+        who (`str`):
+            Who returned it, to begin a sentence with.
+        rewards:
+            What it returned.
+        completions (`Sequence`):
+            What it was asked about.
+
+    Returns:
+        `list[float | None]`: one a completion.
+
+    Raises:
+        TypeError: If it is no list, or a reward is no number (the row is named).
+        ValueError: If it has another length, or a reward is NaN or infinite (the row is named).
+    """
+    if not hasattr(rewards, "__len__"):
+        raise TypeError(f"{who} gave {rewards!r}, where a list with one reward a completion was expected.")
+    if len(rewards) != len(completions):
+        raise ValueError(f"{who} gave {len(rewards)} rewards for {len(completions)} completions.")
+    scores: list[float | None] = []
+    for row, reward in enumerate(rewards):
+        if reward is not None and not hasattr(reward, "__float__"):
+            raise TypeError(f"{who} gave {reward!r} for completion {row}: a reward is one number, or None.")
+        score = None if reward is None else float(reward)
+        if score is not None and not math.isfinite(score):
+            raise ValueError(
+                f"{who} gave {score} for completion {row}: {completions[row]!r}. A reward must be finite, or None where "
+                "the function does not apply."
+            )
+        scores.append(score)
+    return scores
+
+
+def call_all(functions: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Calls reward functions on the same rows; async ones run at the same time, and beside the others.
+
+    The call itself is synchronous, so that it can stand wherever a reward function does. Coroutines run in one event loop
+    for the whole process, which is what clients with connection pools need.
+
+    Args:
+        functions (`Mapping[str, RewardFunction]`):
+            By name.
+        inputs (`Mapping[str, Mapping]`):
+            The keyword arguments of each.
+
+    Returns:
+        `dict[str, list[float | None]]`: checked scores, in the order of `functions`.
+
+    Raises:
+        TypeError, ValueError: As in [`checked_scores`], naming the component.
+        Exception: Whatever a function raises, with a note that names it; those still running are cancelled.
+    """
+    pending: dict[str, Future] = {}
+    found: dict[str, Any] = {}
+    try:
+        for name, function in functions.items():
+            if is_async(function):
+                with Signed(f"the component {name!r}", inputs[name]["prompts"]):
+                    coroutine = function(**inputs[name])
+                pending[name] = asyncio.run_coroutine_threadsafe(coroutine, _event_loop(os.getpid()))
+        for name in sorted(
+            functions, key=pending.__contains__
+        ):  # those that are not async first: the others run meanwhile
+            with Signed(f"the component {name!r}", inputs[name]["prompts"]):
+                found[name] = pending[name].result() if name in pending else functions[name](**inputs[name])
+    finally:
+        for future in pending.values():
+            future.cancel()  # without effect on those that are done
+    return {
+        name: checked_scores(f"The component {name!r}", found[name], inputs[name]["completions"]) for name in functions
+    }
+
+
+@functools.cache
+def _event_loop(process: int) -> asyncio.AbstractEventLoop:
+    """The loop that async components run in, in a thread of its own; one a process, since threads do not survive a fork."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="rlhf_ext.rewards", daemon=True).start()
+    return loop
