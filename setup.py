@@ -18,7 +18,15 @@ EXTRAS = {
     "label": ["openai>=1.60"],
     "quant": ["bitsandbytes>=0.50"],
     "demo": ["gguf>=0.19"],
-    "test": ["pytest>=8", "mypy>=1.18", "ruff>=0.14", "openai>=1.60", "gguf>=0.19", "bitsandbytes>=0.50"],
+    "test": [
+        "pytest>=8",
+        "mypy>=1.18",
+        "ruff>=0.14",
+        "openai>=1.60",
+        "gguf>=0.19",
+        "bitsandbytes>=0.50",
+        "deepspeed>=0.18",
+    ],
 }
 EXTRAS["test"] += EXTRAS["safety"] + EXTRAS["eval"]  # the rewards are tested with the scorers they are made of
 EXTRAS["all"] = sorted({package for name, group in EXTRAS.items() if name != "test" for package in group})

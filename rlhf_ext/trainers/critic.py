@@ -20,6 +20,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from trl.trainer.utils import disable_dropout_in_model
 
 from .one_base import critic_on
+from .zero3 import copy_of, copy_weights, gathered
 
 NAME = "value_model"
 _HEAD_FILE = "value_head.safetensors"
@@ -127,7 +128,7 @@ def make_critic(
     elif share_base:
         model = critic_on(policy, reward_model)
     elif reward_model is not None and _vocabulary(reward_model) == _vocabulary(policy):
-        model = copy.deepcopy(reward_model)
+        model = copy_of(reward_model)
         if is_peft_model(model):
             model = model.merge_and_unload()
     else:
@@ -154,12 +155,13 @@ def _vocabulary(model: Any) -> int:
 
 def _from_policy(policy: Any) -> PreTrainedModel:
     if is_peft_model(policy):
-        policy = copy.deepcopy(policy).merge_and_unload()
+        policy = copy_of(policy).merge_and_unload()
     config = copy.deepcopy(policy.config)
     config.num_labels = 1
     model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-    model.base_model.load_state_dict(policy.base_model.state_dict())
-    nn.init.zeros_(model.score.weight)
+    copy_weights(policy.base_model, model.base_model)
+    with gathered([model.score.weight]):
+        nn.init.zeros_(model.score.weight)
     return model
 
 

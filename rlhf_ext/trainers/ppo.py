@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import is_peft_model
+from accelerate.utils import is_peft_model, send_to_device
 from transformers import PreTrainedModel, TrainingArguments
+from trl.models.utils import prepare_deepspeed
 
 from .._compat import attributes_set
 from ..rewards.model import RewardModel
@@ -139,6 +140,10 @@ class PPOTrainer(FiniteLoss, PPORollout):
         options = {"trust_remote_code": self.args.trust_remote_code, **(self.args.model_init_kwargs or {})}
         reward_model = reward_models[0] if reward_models else None
         critic = make_critic(value_model, self.model, reward_model, self.args.share_base, **options)
+        if self.is_deepspeed_enabled:  # ZeRO-3 has parted them, too
+            for function in self.reward_funcs:
+                if isinstance(function, RewardModel):
+                    function.model = prepare_deepspeed(function.model, self.accelerator)
         if self.args.gradient_checkpointing and isinstance(critic, ValueModel):
             critic.checkpoint_gradients(self.args.gradient_checkpointing_kwargs)
         self._critic = ScoringHooks(self.model, critic)
@@ -262,9 +267,9 @@ class PPOTrainer(FiniteLoss, PPORollout):
             return
         path = Path(checkpoint) / f"rollout_{self.accelerator.process_index}.pt"
         if path.is_file():
-            state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
             self._step, self._kl_control.coef = state["step"], state["kl_coef"]
-            self._buffered_inputs = state["rollout"]
+            self._buffered_inputs = send_to_device(state["rollout"], self.accelerator.device)
         load_reward_state(self.reward_funcs, checkpoint)
 
     def generate_completions(self, sampling: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from accelerate.utils import is_peft_model
@@ -11,6 +10,7 @@ from trl.trainer.callbacks import SyncRefModelCallback
 from trl.trainer.utils import add_fused_lm_head, create_model_from_path, disable_dropout_in_model
 
 from .critic import hidden
+from .zero3 import copy_of
 
 
 def reference_copy(ref_model: Any, policy: Any, args: Any, peft_config: Any) -> Any:
@@ -44,7 +44,7 @@ def reference_copy(ref_model: Any, policy: Any, args: Any, peft_config: Any) -> 
         return ref_model
     in_memory = not isinstance(policy, str)
     if in_memory and peft_config is None and not is_peft_model(policy) and args.kl_coef:
-        return copy.deepcopy(policy)
+        return copy_of(policy)
     return None
 
 

@@ -1,6 +1,6 @@
 """Two PPO updates on given completions, for `test_ppo_processes.py`: the same rows whatever the number of processes.
 
-python process_driver.py MODEL_FOLDER OUTPUT_FILE CRITIC ROWS_A_PROCESS [--fsdp] [--optim NAME] [--resume CHECKPOINT]
+python process_driver.py MODEL_FOLDER OUTPUT_FILE CRITIC ROWS_A_PROCESS REWARD_FOLDER [--shards KIND] [--optim NAME] [--resume FOLDER]
 """
 
 import argparse
@@ -24,11 +24,34 @@ def completions_of(tokenizer, prompts):
     return [row + [tokenizer.eos_token_id] * (len(row) % 2) for row in ids]
 
 
-FSDP2 = {"fsdp": True, "fsdp_config": {"version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}}
+def zero(stage):
+    batches = dict.fromkeys(
+        ("train_micro_batch_size_per_gpu", "train_batch_size", "gradient_accumulation_steps", "gradient_clipping"),
+        "auto",
+    )
+    parts = {"stage": stage, "stage3_gather_16bit_weights_on_model_save": True}
+    return {"deepspeed": {"zero_optimization": parts, "zero_allow_untested_optimizer": True, **batches}}
 
 
-def let_accelerate_shard_on_cpus():
-    """Accelerate picks FSDP on accelerators only; torch's own FSDP2 shards over gloo just as well."""
+SHARDS = {
+    None: {"use_cpu": True},
+    "fsdp2": {
+        "use_cpu": True,
+        "fsdp": True,
+        "fsdp_config": {"version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]},
+    },
+    "zero2": zero(2),
+    "zero3": zero(3),
+}
+
+
+def let_accelerate_shard_on_cpus(kind):
+    """Accelerate shards on accelerators only, but torch's FSDP2 and DeepSpeed do so over gloo just as well."""
+    if kind != "fsdp2":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+        PartialState._prepare_backend = lambda self, *args, **kwargs: ("gloo", DistributedType.MULTI_GPU)
+        PartialState.set_device = lambda self: setattr(self, "device", torch.device("cpu"))
+        return
     initialise = AcceleratorState.__init__
 
     def as_on_gpus(self, *args, **kwargs):
@@ -39,7 +62,7 @@ def let_accelerate_shard_on_cpus():
     AcceleratorState.__init__ = as_on_gpus
 
 
-def main(folder, output, critic, rows_a_process, fsdp, optim, resume):
+def main(folder, output, critic, rows_a_process, reward_folder, shards, optim, resume):
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     prompts = [f"Question {'again ' * i}:" for i in range(ROWS)]
@@ -68,11 +91,10 @@ def main(folder, output, critic, rows_a_process, fsdp, optim, resume):
         optim=optim,
         lr_scheduler_type="constant",
         bf16=False,
-        use_cpu=True,
         report_to="none",
         disable_tqdm=True,
         gradient_checkpointing=False,
-        save_strategy="steps" if fsdp else "no",
+        save_strategy="steps" if shards else "no",
         save_steps=1,
         logging_steps=1,
         missing_eos_penalty=0.5,
@@ -80,11 +102,11 @@ def main(folder, output, critic, rows_a_process, fsdp, optim, resume):
         scale_rewards="batch",
         value_learning_rate=0.2,
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
-        **(FSDP2 if fsdp else {}),
+        **SHARDS[shards],
     )
     trainer = PPOTrainer(
         folder,
-        reward,
+        [reward, reward_folder] if critic == "from_reward" else reward,
         args,
         train_dataset=Dataset.from_dict({"prompt": prompts}),
         processing_class=tokenizer,
@@ -93,7 +115,10 @@ def main(folder, output, critic, rows_a_process, fsdp, optim, resume):
         value_model="shared" if critic == "shared" else None,
     )
     trainer.train(resume_from_checkpoint=resume)
-    assert (trainer.accelerator.distributed_type == DistributedType.FSDP) == fsdp
+    assert str(trainer.accelerator.distributed_type).split(".")[-1] == {
+        None: "MULTI_CPU" if "WORLD_SIZE" in os.environ else "NO",
+        "fsdp2": "FSDP",
+    }.get(shards, "DEEPSPEED")
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.accelerator.is_main_process:
         logged = [entry for entry in trainer.state.log_history if "objective/kl" in entry]
@@ -105,10 +130,11 @@ if __name__ == "__main__":
     for name in ("folder", "output", "critic"):
         parser.add_argument(name)
     parser.add_argument("rows_a_process", type=int)
-    parser.add_argument("--fsdp", action="store_true")
+    parser.add_argument("reward_folder")
+    parser.add_argument("--shards", choices=[kind for kind in SHARDS if kind])
     parser.add_argument("--optim", default="sgd")
     parser.add_argument("--resume")
     options = parser.parse_args()
-    if options.fsdp:
-        let_accelerate_shard_on_cpus()
+    if options.shards:
+        let_accelerate_shard_on_cpus(options.shards)
     main(**vars(options))

@@ -1,4 +1,4 @@
-"""Two processes (gloo) give what one gives on the same batch, each with a copy of the models or with shards (FSDP2)."""
+"""Two processes (gloo) give what one gives on the same batch, with copies of the models (DDP) or shards (FSDP2, ZeRO)."""
 
 import os
 import subprocess
@@ -13,43 +13,64 @@ from transformers import AutoModelForCausalLM
 DRIVER = Path(__file__).with_name("process_driver.py")
 
 
-def run(processes, tiny, output, critic, *options):
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    done = subprocess.run(
-        [*launcher, str(DRIVER), tiny, str(output), critic, str(8 // processes), *options],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return torch.load(output, weights_only=True)
+@pytest.fixture(scope="module")
+def run(tiny, reward_folder):
+    def in_processes(count, output, critic, *options):
+        launcher = [sys.executable]
+        if count > 1:
+            launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
+        done = subprocess.run(
+            [*launcher, str(DRIVER), tiny, str(output), critic, str(8 // count), reward_folder, *options],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return torch.load(output, weights_only=True)
+
+    return in_processes
 
 
-@pytest.mark.parametrize("options", [(), ("--fsdp",)], ids=["ddp", "fsdp2"])
-@pytest.mark.parametrize("critic", ["shared", "separate"])
-def test_two_processes_give_what_one_gives(tiny, tmp_path, critic, options):
-    one = run(1, tiny, tmp_path / "1.pt", critic)
-    two = run(2, tiny, tmp_path / "2.pt", critic, *options)
+@pytest.fixture(scope="module")
+def one(run, tmp_path_factory):
+    """What a single process gives, by critic."""
+    folder = tmp_path_factory.mktemp("one")
+    return {critic: run(1, folder / critic, critic) for critic in ("shared", "from_policy", "from_reward")}
+
+
+@pytest.mark.parametrize(
+    ("critic", "options"),
+    [
+        ("shared", ()),
+        ("from_policy", ()),
+        ("shared", ("--shards", "fsdp2")),
+        ("from_reward", ("--shards", "fsdp2")),
+        ("from_reward", ("--shards", "zero2")),
+        ("from_policy", ("--shards", "zero3")),
+        ("from_reward", ("--shards", "zero3")),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) and value else str(value or "ddp"),
+)
+def test_two_processes_give_what_one_gives(run, one, tiny, tmp_path, critic, options):
+    alone, two = one[critic], run(2, tmp_path / "two.pt", critic, *options)
     for name in ("objective/scores", "objective/kl", "objective/unscored", "value/explained_variance", "value/loss"):
-        for a, b in zip(one["logged"], two["logged"], strict=True):
+        for a, b in zip(alone["logged"], two["logged"], strict=True):
             assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-5), name
     start = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).state_dict()
-    assert one["weights"].keys() == two["weights"].keys() > start.keys()
-    for name, weight in one["weights"].items():
+    assert alone["weights"].keys() == two["weights"].keys() > start.keys()
+    for name, weight in alone["weights"].items():
         assert torch.allclose(weight, two["weights"][name], atol=2e-5), name
-    moved = [float((one["weights"][name] - weight).abs().max()) for name, weight in start.items()]
+    moved = [float((alone["weights"][name] - weight).abs().max()) for name, weight in start.items()]
     assert max(moved) > 1e-3, "a step that moves nothing would show nothing"
 
 
-@pytest.mark.parametrize("critic", ["shared", "separate"])
-def test_under_fsdp2_a_run_resumes_within_a_rollout_and_saves_plain_models(tiny, tmp_path, critic):
-    whole = run(2, tiny, tmp_path / "whole.pt", critic, "--fsdp", "--optim", "adamw_torch")
+@pytest.mark.parametrize(("critic", "shards"), [("from_policy", "fsdp2"), ("shared", "zero3")])
+def test_shards_resume_within_a_rollout_and_are_saved_as_plain_models(run, tmp_path, critic, shards):
+    options = ("--shards", shards, "--optim", "adamw_torch")
+    whole = run(2, tmp_path / "whole.pt", critic, *options)
     checkpoints = tmp_path / "whole.pt.run"
-    options = ("--fsdp", "--optim", "adamw_torch", "--resume", str(checkpoints / "checkpoint-1"))
-    resumed = run(2, tiny, tmp_path / "resumed.pt", critic, *options)
+    resumed = run(2, tmp_path / "resumed.pt", critic, *options, "--resume", str(checkpoints / "checkpoint-1"))
     for name, weight in whole["weights"].items():
         assert torch.equal(weight, resumed["weights"][name]), name
     saved = load_file(checkpoints / "checkpoint-2" / "model.safetensors")
