@@ -1,0 +1,100 @@
+"""What [`RewardHackingCallback`] reads off texts and their scores: numbers in, numbers out."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..stats import Estimate, paired_difference
+
+Floats = NDArray[np.float64]
+
+_WORD = re.compile(r"\w+")
+_CONFIDENCE = 0.99
+
+
+def repeated_triples(texts: Sequence[str]) -> Floats:
+    """For each text the share of its word triples that stand in it before, or in a quarter of the other texts.
+
+    A policy that has found a phrase that pays says it again in one answer, or in every answer: both count. A text of fewer
+    than three words has no triples and counts as 0.
+
+    Returns:
+        Array of shape `(n,)` in [0, 1].
+
+    Example:
+
+    ```python
+    >>> from rlhf_ext.trainers.hacking_signals import repeated_triples
+    >>> repeated_triples(["you can do it you can do it", "a good day to you"]).tolist()
+    [0.3333333333333333, 0.0]
+
+    ```
+    """
+    triples = []
+    for text in texts:
+        words = _WORD.findall(text.lower())
+        triples.append(list(zip(words, words[1:], words[2:], strict=False)))
+    in_texts = Counter(triple for found in triples for triple in set(found))
+    common = max(2.0, len(texts) / 4)
+    shares = []
+    for found in triples:
+        seen: set[tuple[str, ...]] = set()
+        repeated = 0
+        for triple in found:
+            repeated += triple in seen or in_texts[triple] > common
+            seen.add(triple)
+        shares.append(repeated / len(found) if found else 0.0)
+    return np.array(shares)
+
+
+def rise(start: Floats, now: Floats) -> Estimate:
+    """Mean change of a column since the start, paired by prompt; shapes `(P, S)` and `(P, 1)`."""
+    return paired_difference(start.mean(axis=1), now.mean(axis=1), confidence=_CONFIDENCE)
+
+
+def gap(start: tuple[Floats, Floats], now: tuple[Floats, Floats]) -> Estimate | None:
+    """Gain that a held-back scorer ought to see, were the proxy's gain worth what it was at the start, and does not.
+
+    Args:
+        start (`tuple`):
+            Scores of proxy and held-back scorer at the start, shape `(P, S)` each.
+        now (`tuple`):
+            The same now, shape `(P, 1)`.
+
+    Returns:
+        [`~rlhf_ext.stats.Estimate`]: mean over prompts of `r * gain of the proxy - gain of the held-back scorer`, each gain
+        in the scorer's standard deviations at the start, `r` their correlation there (at least 0). None where one of them
+        scores all texts of the start alike, or no prompt has both scores.
+    """
+    scored = [values.ravel() for values in start]
+    both = ~np.isnan(scored[0] + scored[1])
+    proxy, held = (values[both] for values in scored)
+    if len(proxy) < 2 or not np.ptp(proxy) or not np.ptp(held):
+        return None
+    r = max(0.0, float(np.corrcoef(proxy, held)[0, 1]))
+    gains = [
+        (after.mean(axis=1) - before.mean(axis=1)) / values.std()
+        for before, after, values in zip(start, now, (proxy, held), strict=True)
+    ]
+    if np.isnan(gains[0] + gains[1]).all():
+        return None
+    return paired_difference(gains[1], r * gains[0], confidence=_CONFIDENCE)
+
+
+def disagreements(start: Floats, now: Floats) -> tuple[Floats, Floats]:
+    """Deviation of an ensemble's members on each text, at the start and now, each member less its mean at the start.
+
+    Args:
+        start, now (arrays of shape `(P, S, K)` and `(P, 1, K)`):
+            Scores of the members.
+
+    Returns:
+        `tuple`: arrays of shape `(P, S)` and `(P, 1)`, in reward units.
+    """
+    own = start.mean(axis=(0, 1))
+    return (start - own).std(axis=-1, ddof=1), (now - own).std(axis=-1, ddof=1)
