@@ -71,7 +71,7 @@ class RewardHackingCallback(TrainerCallback):
     |---|---|---|---|
     | `length` | logs | mean length over that of the first 5 logged rollouts, or its inverse if shorter | 1.5 |
     | `kl` | logs | KL from the reference in nats a completion | 20 |
-    | `repetition` | texts | rise in the share of word triples that were there before, in the text or in others | 0.1 |
+    | `repetition` | texts | rise in the share of word triples that a text says again | 0.1 |
     | `disagreement` | texts | deviation of the proxy's members, over that at the start | 1.5 |
     | `gap` | texts | gain that the held-back scorer ought to see and does not, in its deviations | 0.5 |
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,10 +17,11 @@ _CONFIDENCE = 0.99
 
 
 def repeated_triples(texts: Sequence[str]) -> Floats:
-    """For each text the share of its word triples that stand in it before, or in a quarter of the other texts.
+    """For each text the share of its word triples that stand in it before (seq-rep-3 of Welleck et al., 1908.04319).
 
-    A policy that has found a phrase that pays says it again in one answer, or in every answer: both count. A text of fewer
-    than three words has no triples and counts as 0.
+    Args:
+        texts (`Sequence[str]`):
+            `n` texts. One of fewer than three words has no triples and counts as 0.
 
     Returns:
         Array of shape `(n,)` in [0, 1].
@@ -35,20 +35,11 @@ def repeated_triples(texts: Sequence[str]) -> Floats:
 
     ```
     """
-    triples = []
+    shares = []
     for text in texts:
         words = _WORD.findall(text.lower())
-        triples.append(list(zip(words, words[1:], words[2:], strict=False)))
-    in_texts = Counter(triple for found in triples for triple in set(found))
-    common = max(2.0, len(texts) / 4)
-    shares = []
-    for found in triples:
-        seen: set[tuple[str, ...]] = set()
-        repeated = 0
-        for triple in found:
-            repeated += triple in seen or in_texts[triple] > common
-            seen.add(triple)
-        shares.append(repeated / len(found) if found else 0.0)
+        triples = list(zip(words, words[1:], words[2:], strict=False))
+        shares.append(1 - len(set(triples)) / len(triples) if triples else 0.0)
     return np.array(shares)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...stats import Estimate, bootstrap, bootstrap_mean, wilson
@@ -23,21 +25,37 @@ def calibration(pairs: ScoredPairs, seed: int = 0) -> Measurement:
     the two over bins of equal mass: at most 10, and none of fewer than 30 pairs, since small bins are far off by chance
     alone (Guo et al., 1706.04599; equal mass: Nixon et al., 1904.01685). The temperature minimises the log loss of
     sigmoid(margin / T); what it does is measured by 5-fold cross-validation, never on the pairs that it was fitted on.
+
+    ECE is above 0 by chance alone, the more so the fewer pairs there are: its interval reaches 0 wherever calibrated scores
+    would show as much on these pairs one time in forty.
     """
     needs_rows(pairs, 2 * _FOLDS)
     margins, given = pairs.margins, pairs.strengths_or_certain()
     sure, right = _confidence(margins, given)
-    estimates = {"ece": bootstrap(ece, sure, right, pivotal=True)}
+    estimates = {"ece": _ece_estimate(sure, right, seed)}
     if margins.any():
         estimates["temperature"] = bootstrap(temperature, margins, given)
         mended = _confidence(_cross_mended(margins, given, seed), given)
-        estimates["ece_after_temperature"] = bootstrap(ece, *mended, pivotal=True)
+        estimates["ece_after_temperature"] = _ece_estimate(*mended, seed)
     return Measurement(estimates, [_reliability(sure, right)])
 
 
 def ece(sure: Floats, right: Floats) -> float:
     """Expected calibration error over bins of equal mass, in [0, 1]."""
     return float(sum(len(rows) * abs(sure[rows].mean() - right[rows].mean()) for rows in _bins(sure)) / len(sure))
+
+
+def _ece_estimate(sure: Floats, right: Floats, seed: int) -> Estimate:
+    found = bootstrap(ece, sure, right, pivotal=True, seed=seed)
+    return replace(found, low=0.0 if found.value <= chance_of_ece(sure, right, seed) else max(0.0, found.low))
+
+
+def chance_of_ece(sure: Floats, right: Floats, seed: int = 0, draws: int = 4_000) -> float:
+    """The ECE that calibrated scores exceed one time in forty, with these bins and this scatter within them."""
+    bins = [rows for rows in _bins(sure) if len(rows) > 1]
+    scatter = np.array([(right[rows] - sure[rows]).std(ddof=1) * np.sqrt(len(rows)) for rows in bins])
+    gaps = np.abs(np.random.default_rng(seed).normal(size=(draws, len(bins)))) @ scatter / len(sure)
+    return float(np.quantile(gaps, 0.975))
 
 
 def temperature(margins: Floats, given: Floats) -> float:
@@ -50,15 +68,18 @@ def temperature(margins: Floats, given: Floats) -> float:
     if size == 0:
         return float("nan")
     scaled = margins / size
-    # The loss is convex in 1/T: its slope changes sign once.
-    low, high = -np.log(_SPAN), np.log(_SPAN)
-    for _ in range(40):
-        middle = (low + high) / 2
-        if scaled @ (sigmoid(scaled * np.exp(middle)) - given) < 0:
-            low = middle
-        else:
-            high = middle
-    return float(size * np.exp(-(low + high) / 2))
+    # The loss is convex in 1/T, so Newton's method finds its only minimum; halving keeps it within bounds.
+    low, high, inverse = 1 / _SPAN, _SPAN, 1.0
+    for _ in range(60):
+        p = sigmoid(scaled * inverse)
+        slope, curvature = scaled @ (p - given), (scaled * scaled) @ (p * (1 - p))
+        low, high = (inverse, high) if slope < 0 else (low, inverse)
+        step = inverse - slope / curvature if curvature > 0 else -1.0
+        following = step if low < step < high else float(np.sqrt(low * high))
+        if abs(following - inverse) < 1e-9 * inverse:
+            break
+        inverse = following
+    return size / inverse
 
 
 def _confidence(margins: Floats, given: Floats) -> tuple[Floats, Floats]:
