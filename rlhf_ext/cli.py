@@ -288,7 +288,7 @@ def _models_to_validate(options: ValidateArguments) -> tuple[Any, Any, Any]:
 
     if options.generator is not None and options.gold is None:
         raise ValueError("--generator writes samples for best-of-n, which needs --gold as well.")
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     trust = {"trust_remote_code": True} if options.trust_remote_code else {}
     reward, gold = (
         None if name is None else RewardModel(name, batch_size=options.batch_size, progress=True, **trust).to(device)

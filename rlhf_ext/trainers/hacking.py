@@ -26,7 +26,7 @@ from .hacking_signals import disagreements, gap, repeated_triples, rise
 
 logger = logging.get_logger(__name__)
 
-LIMITS = {"length": 1.5, "kl": 20.0, "repetition": 0.1, "disagreement": 1.5, "gap": 0.5}
+LIMITS = {"length": 2.0, "kl": 20.0, "repetition": 0.1, "disagreement": 1.5, "gap": 0.5}
 """How far a signal may go, see [`RewardHackingCallback`]."""
 
 _BASELINE_LOGS = 5
@@ -69,7 +69,7 @@ class RewardHackingCallback(TrainerCallback):
 
     | signal | from | value | limit |
     |---|---|---|---|
-    | `length` | logs | mean length over that of the first 5 logged rollouts, or its inverse if shorter | 1.5 |
+    | `length` | logs | mean length over that of the first 5 logged rollouts, or its inverse if shorter | 2 |
     | `kl` | logs | KL from the reference in nats a completion | 20 |
     | `repetition` | texts | rise in the share of word triples that a text says again | 0.1 |
     | `disagreement` | texts | deviation of the proxy's members, over that at the start | 1.5 |
@@ -151,7 +151,7 @@ class RewardHackingCallback(TrainerCallback):
         self.proxy, self.held_back = proxy, held_back
         self.every, self.patience, self.stop = every, patience, stop
         self.seed, self.batch_size, self.sampling = seed, batch_size, sampling
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, Any]] = []
         self.warnings: list[HackingWarning] = []
         self._start: Columns = {}
         self._first_lengths: list[float] = []

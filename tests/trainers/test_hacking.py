@@ -108,14 +108,14 @@ def lengths(*values):
 
 def test_length_drift_is_against_the_first_rollouts_and_needs_patience(tmp_path):
     watch = RewardHackingCallback()
-    control = judge(watch, lengths(10, 11, 9, 10, 10, 16, 12, 16, 17, 18, 12, 5, 6), tmp_path)
+    control = judge(watch, lengths(10, 11, 9, 10, 10, 21, 12, 22, 23, 24, 12, 3, 4), tmp_path)
     assert watch.warnings == [
-        HackingWarning("length", pytest.approx(1.7), 1.5, 9),
-        HackingWarning("length", pytest.approx(10 / 6), 1.5, 13),  # shorter is drift, too
+        HackingWarning("length", pytest.approx(2.3), 2.0, 9),
+        HackingWarning("length", pytest.approx(2.5), 2.0, 13),  # shorter is drift, too
     ]
     assert not control.should_training_stop
     assert str(watch.warnings[0]).startswith(
-        "Step 9: the mean length against that of the first rollouts (length) is 1.7"
+        "Step 9: the mean length against that of the first rollouts (length) is 2.3"
     )
 
 
@@ -135,9 +135,9 @@ def test_kl_is_a_completions_for_every_trainer(tmp_path):
 
 
 def test_it_stops_if_asked_and_leaves_out_what_it_is_told_to(tmp_path):
-    assert judge(RewardHackingCallback(stop=True), lengths(*[10] * 5, 20, 20), tmp_path).should_training_stop
+    assert judge(RewardHackingCallback(stop=True), lengths(*[10] * 5, 30, 30), tmp_path).should_training_stop
     watch = RewardHackingCallback(limits={"length": None}, stop=True)
-    assert not judge(watch, lengths(*[10] * 5, 20, 20), tmp_path).should_training_stop
+    assert not judge(watch, lengths(*[10] * 5, 30, 30), tmp_path).should_training_stop
     assert not watch.warnings
 
 

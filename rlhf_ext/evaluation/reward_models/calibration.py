@@ -69,10 +69,10 @@ def temperature(margins: Floats, given: Floats) -> float:
         return float("nan")
     scaled = margins / size
     # The loss is convex in 1/T, so Newton's method finds its only minimum; halving keeps it within bounds.
-    low, high, inverse = 1 / _SPAN, _SPAN, 1.0
+    low, high, inverse = 1 / _SPAN, _SPAN, 1.0  # bounds of 1/T, and where it is
     for _ in range(60):
         p = sigmoid(scaled * inverse)
-        slope, curvature = scaled @ (p - given), (scaled * scaled) @ (p * (1 - p))
+        slope, curvature = float(scaled @ (p - given)), float((scaled * scaled) @ (p * (1 - p)))
         low, high = (inverse, high) if slope < 0 else (low, inverse)
         step = inverse - slope / curvature if curvature > 0 else -1.0
         following = step if low < step < high else float(np.sqrt(low * high))

@@ -25,8 +25,10 @@ def accuracy(pairs: ScoredPairs) -> Measurement:
     estimates = {"accuracy": overall, **{f"accuracy.{name}": found for name, found in by_category.items()}}
     if pairs.unscored:
         estimates["unscored"] = wilson(pairs.unscored, pairs.unscored + len(right))
-    plots = [Intervals("Accuracy by category", "share of pairs", {"all": overall, **by_category}, reference=0.5)]
-    return Measurement(estimates, plots if by_category else [])
+    if not by_category:
+        return Measurement(estimates)
+    plot = Intervals("Accuracy by category", "share of pairs", {"all": overall, **by_category}, reference=0.5)
+    return Measurement(estimates, [plot])
 
 
 def strength(pairs: ScoredPairs) -> Measurement:
