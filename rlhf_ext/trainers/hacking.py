@@ -7,27 +7,27 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType, broadcast_object_list
 from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import TrainerCallback
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
 from ..generation import LocalGenerator, check_sampling
 from ..rewards.calling import like_prompt, score_rows
+from ..stats import Estimate
 from ..types import Prompt, RewardFunction
-from .hacking_signals import disagreements, gap, repeated_triples, rise
+from .hacking_signals import HackingWarning, checked_limits, disagreements, gap, repeated_triples, rise
 
 logger = logging.get_logger(__name__)
-
-LIMITS = {"length": 2.0, "kl": 20.0, "repetition": 0.1, "disagreement": 1.5, "gap": 0.5}
-"""How far a signal may go, see [`RewardHackingCallback`]."""
 
 _BASELINE_LOGS = 5
 _BASELINE_SAMPLES = 4
@@ -37,31 +37,6 @@ _SAMPLING = {"max_new_tokens": "max_completion_length", "temperature": "temperat
 
 Columns = dict[str, NDArray[np.float64]]
 """Measured of each text, by name."""
-
-
-@dataclass(frozen=True)
-class HackingWarning:
-    """A signal beyond its limit: its name, value and limit, and the optimizer step at which it was seen."""
-
-    signal: str
-    value: float
-    limit: float
-    step: int
-
-    def __str__(self) -> str:
-        return (
-            f"Step {self.step}: {_WORDS[self.signal]} ({self.signal}) is {self.value:.3g}, over its limit of "
-            f"{self.limit:g}. The policy may be climbing an error of the reward: read its completions."
-        )
-
-
-_WORDS = {
-    "length": "the mean length against that of the first rollouts",
-    "kl": "the KL from the reference, in nats a completion,",
-    "repetition": "the rise in repeated word triples",
-    "disagreement": "the disagreement of the reward's members against that at the start",
-    "gap": "the gain of the proxy that the held-back scorer does not see",
-}
 
 
 class RewardHackingCallback(TrainerCallback):
@@ -136,7 +111,7 @@ class RewardHackingCallback(TrainerCallback):
         batch_size: int = 16,
         **sampling: Any,
     ):
-        self.limits = _limits(limits)
+        self.limits = checked_limits(limits)
         if prompts is None and (proxy is not None or held_back is not None):
             raise ValueError("`proxy` and `held_back` score texts, which need held-out `prompts`.")
         if held_back is not None and proxy is None:
@@ -160,12 +135,24 @@ class RewardHackingCallback(TrainerCallback):
     # What the trainer calls.
 
     def on_train_begin(self, args, state, control, model=None, processing_class=None, **kwargs):
+        if self.prompts and (
+            is_deepspeed_zero3_enabled() or AcceleratorState().distributed_type == DistributedType.FSDP
+        ):
+            raise ValueError(
+                "RewardHackingCallback cannot write texts under FSDP or ZeRO-3, where no process holds the whole model: "
+                "leave `prompts` out to watch the logs alone."
+            )
         if state.global_step and self._load(Path(args.output_dir) / f"checkpoint-{state.global_step}"):
             return
         if state.global_step:
             logger.warning("RewardHackingCallback finds no baselines in the checkpoint: it takes the present ones.")
         if self.prompts:
             self._start = self._measure(model, processing_class, args, _BASELINE_SAMPLES)
+            if "held_back" in self._start and self._gap(self._start) is None:
+                logger.warning(
+                    "RewardHackingCallback: the proxy or the held-back scorer scores all texts of the start alike, so there is "
+                    "no `gap` to watch."
+                )
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         logs = logs or {}
@@ -228,7 +215,12 @@ class RewardHackingCallback(TrainerCallback):
             found["held_back"] = score_rows(self.held_back, prompts, completions, columns)
         members = getattr(self.proxy, "score_members", None)
         if members is not None:
-            found["members"] = np.asarray(members(prompts, completions), dtype=float).T
+            scores = np.asarray(members(prompts, completions), dtype=float)
+            if scores.ndim != 2 or scores.shape[1] != len(texts) or not np.isfinite(scores).all():
+                raise ValueError(
+                    f"`score_members` must give finite scores of shape (K, {len(texts)}), got shape {scores.shape}."
+                )
+            found["members"] = scores.T
         return found
 
     def _changes(self, now: Columns) -> dict[str, tuple[float, bool]]:
@@ -236,16 +228,18 @@ class RewardHackingCallback(TrainerCallback):
         found: dict[str, tuple[float, bool]] = {}
         change = rise(self._start["repetition"], now["repetition"])
         found["repetition"] = (change.value, change.low > 0)
-        if "held_back" in now:
-            start, end = ((columns["proxy"], columns["held_back"]) for columns in (self._start, now))
-            missed = gap(start, end)
-            if missed is not None:
-                found["gap"] = (missed.value, missed.low > 0)
+        missed = self._gap(now) if "held_back" in now else None
+        if missed is not None:
+            found["gap"] = (missed.value, missed.low > 0)
         if "members" in now:
             before, after = disagreements(self._start["members"], now["members"])
             if before.mean() > 0:
                 found["disagreement"] = (float(after.mean() / before.mean()), rise(before, after).low > 0)
         return {name: value for name, value in found.items() if name in self.limits}
+
+    def _gap(self, now: Columns) -> Estimate | None:
+        start, end = ((columns["proxy"], columns["held_back"]) for columns in (self._start, now))
+        return gap(start, end)
 
     def _judge(self, found: Mapping[str, tuple[float, bool]], args: Any, state: Any, control: Any) -> None:
         for name, (value, beyond_noise) in found.items():
@@ -273,16 +267,6 @@ class RewardHackingCallback(TrainerCallback):
         self.history = seen["history"]
         self.warnings = [HackingWarning(**fields) for fields in seen["warnings"]]
         return True
-
-
-def _limits(given: Mapping[str, float | None] | None) -> dict[str, float]:
-    limits = {**LIMITS, **(given or {})}
-    for name, limit in limits.items():
-        if name not in LIMITS:
-            raise ValueError(f"There is no signal {name!r} to limit; there are {', '.join(LIMITS)}.")
-        if limit is not None and not limit > 0:
-            raise ValueError(f"The limit of {name!r} must be positive, or None to leave it out; got {limit}.")
-    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def _prompts_of(prompts: Dataset | Sequence[Prompt] | None) -> tuple[list[Prompt], dict[str, list[Any]]]:

@@ -1,9 +1,10 @@
-"""What [`RewardHackingCallback`] reads off texts and their scores: numbers in, numbers out."""
+"""What [`RewardHackingCallback`] reads off texts and their scores, and how far it may go: numbers in, numbers out."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,35 @@ Floats = NDArray[np.float64]
 
 _WORD = re.compile(r"\w+")
 _CONFIDENCE = 0.99
+
+
+LIMITS = {"length": 2.0, "kl": 20.0, "repetition": 0.1, "disagreement": 1.5, "gap": 0.5}
+"""How far a signal may go, see [`RewardHackingCallback`]."""
+
+
+@dataclass(frozen=True)
+class HackingWarning:
+    """A signal beyond its limit: its name, value and limit, and the optimizer step at which it was seen."""
+
+    signal: str
+    value: float
+    limit: float
+    step: int
+
+    def __str__(self) -> str:
+        return (
+            f"Step {self.step}: {_WORDS[self.signal]} ({self.signal}) is {self.value:.3g}, over its limit of "
+            f"{self.limit:g}. The policy may be climbing an error of the reward: read its completions."
+        )
+
+
+_WORDS = {
+    "length": "the mean length against that of the first rollouts",
+    "kl": "the KL from the reference, in nats a completion,",
+    "repetition": "the rise in repeated word triples",
+    "disagreement": "the disagreement of the reward's members against that at the start",
+    "gap": "the gain of the proxy that the held-back scorer does not see",
+}
 
 
 def repeated_triples(texts: Sequence[str]) -> Floats:
@@ -89,3 +119,18 @@ def disagreements(start: Floats, now: Floats) -> tuple[Floats, Floats]:
     """
     own = start.mean(axis=(0, 1))
     return (start - own).std(axis=-1, ddof=1), (now - own).std(axis=-1, ddof=1)
+
+
+def checked_limits(given: Mapping[str, float | None] | None) -> dict[str, float]:
+    """[`LIMITS`] with the user's over them; those of signals that are not watched are left out.
+
+    Raises:
+        ValueError: If a name is unknown, or a limit is not positive.
+    """
+    limits = {**LIMITS, **(given or {})}
+    for name, limit in limits.items():
+        if name not in LIMITS:
+            raise ValueError(f"There is no signal {name!r} to limit; there are {', '.join(LIMITS)}.")
+        if limit is not None and not limit > 0:
+            raise ValueError(f"The limit of {name!r} must be positive, or None to leave it out; got {limit}.")
+    return {name: limit for name, limit in limits.items() if limit is not None}

@@ -1,6 +1,7 @@
 """Validation of reward models: planted faults are found, and a sound scorer is not accused."""
 
 import asyncio
+import doctest
 import math
 import re
 
@@ -15,7 +16,9 @@ from rlhf_ext.evaluation.report import render_html, render_table
 from rlhf_ext.evaluation.reward_models import PROBES, RewardValidation, Thresholds, validate_reward_model
 from rlhf_ext.evaluation.reward_models.best_of_n import expected_best, kl_of_best_of
 from rlhf_ext.evaluation.reward_models.calibration import chance_of_ece, ece
-from rlhf_ext.stats import Estimate, wilson
+from rlhf_ext.rewards.calling import score_rows
+from rlhf_ext.stats import Estimate, average_ranks, bootstrap, wilson
+from rlhf_ext.trainers.hacking_signals import repeated_triples
 from rlhf_ext.types import text_of
 
 
@@ -49,6 +52,17 @@ def synthetic(n, scale=1.0, seed=0, strengths=False):
     given = np.maximum(p, 1 - p).tolist() if strengths else None
     data = pairs([f"{x:.6f} a" for x in best], [f"{x:.6f} b" for x in worst], strengths=given)
     return data, Rule(lambda text: scale * float(re.search(r"-?\d+\.\d+", text)[0]))
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [bootstrap, average_ranks, score_rows, repeated_triples, validate_reward_model, RewardValidation, Thresholds],
+    ids=lambda thing: thing.__name__,
+)
+def test_the_examples_run(thing):
+    text = thing.__doc__.replace("```python", "").replace("```", "")
+    example = doctest.DocTestParser().get_doctest(text, {}, thing.__name__, None, 0)
+    assert example.examples and doctest.DocTestRunner().run(example).failed == 0
 
 
 # ---- accuracy, length, scores ----

@@ -1,7 +1,11 @@
 """Watching for reward hacking: what each signal sees, when it warns, and that the run is left as it was."""
 
 import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +14,8 @@ import trl
 from transformers import AutoModelForCausalLM, TrainerCallback, TrainerControl, TrainerState
 
 from rlhf_ext import PPOConfig
-from rlhf_ext.trainers.hacking import LIMITS, HackingWarning, RewardHackingCallback
-from rlhf_ext.trainers.hacking_signals import disagreements, gap, repeated_triples, rise
+from rlhf_ext.trainers.hacking import RewardHackingCallback
+from rlhf_ext.trainers.hacking_signals import LIMITS, HackingWarning, disagreements, gap, repeated_triples, rise
 
 from ..conftest import vowels
 from .ppo_helpers import make
@@ -151,7 +155,7 @@ def watched(policy, rows, quick, *callbacks, **config):
     return trainer
 
 
-def test_a_planted_hack_is_found_and_stops_a_ppo_run(policy, preferences, heldout, quick, caplog):
+def test_a_planted_hack_is_found_and_stops_a_ppo_run(policy, preferences, heldout, quick, monkeypatch):
     """The proxy pays for vowels and the held-back scorer for their absence: as soon as one gains, the other falls."""
     watch = RewardHackingCallback(
         heldout, vowels, no_vowels, every=4, stop=True, limits={"length": None, "kl": None, "repetition": None}
@@ -159,12 +163,14 @@ def test_a_planted_hack_is_found_and_stops_a_ppo_run(policy, preferences, heldou
     trainer = watched(
         policy, preferences, quick, watch, max_steps=80, per_device_train_batch_size=16, learning_rate=3e-3
     )
+    said = []
+    monkeypatch.setattr("rlhf_ext.trainers.hacking.logger.warning", said.append)
     trainer.train()
     (warning,) = watch.warnings
     assert warning.signal == "gap"
     assert warning.step == trainer.state.global_step < 80
     assert [e["hacking/gap"] for e in trainer.state.log_history if "hacking/gap" in e] == seen(watch, "gap")
-    assert any("(gap) is" in record.message for record in caplog.records) or watch.warnings
+    assert said == [f"{warning} The run is stopped."]
 
 
 def test_a_run_is_the_same_with_and_without_it(tiny, preferences, heldout, quick):
@@ -237,6 +243,41 @@ def test_a_resumed_run_keeps_the_baselines_of_its_start(tiny, preferences, heldo
     late = RewardHackingCallback(heldout, vowels, no_vowels, every=2)
     train(late, str(checkpoint))
     assert late.history != whole.history
+
+
+def test_two_processes_stop_together_by_what_the_main_one_saw(tiny, tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*launcher, str(Path(__file__).with_name("hacking_driver.py")), tiny, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert first["step"] == 2
+
+
+def test_models_in_parts_are_refused_before_a_step(policy, preferences, heldout, quick, monkeypatch):
+    monkeypatch.setattr("rlhf_ext.trainers.hacking.is_deepspeed_zero3_enabled", lambda: True)
+    with pytest.raises(ValueError, match="cannot write texts under FSDP or ZeRO-3"):
+        watched(policy, preferences, quick, RewardHackingCallback(heldout)).train()
+
+
+def test_a_proxy_that_tells_no_text_from_another_has_no_gap_and_says_so(
+    policy, preferences, heldout, quick, monkeypatch
+):
+    def constant(prompts, completions, **columns):
+        return [1.0] * len(completions)
+
+    watch = RewardHackingCallback(heldout, constant, vowels, every=2)
+    said = []
+    monkeypatch.setattr("rlhf_ext.trainers.hacking.logger.warning", said.append)
+    watched(policy, preferences, quick, watch).train()
+    assert any("no `gap` to watch" in line for line in said)
+    assert not seen(watch, "gap")
 
 
 # ---- bad input ----

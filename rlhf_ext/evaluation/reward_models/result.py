@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ...stats import Estimate
 from ..report import Curve, Intervals, Report
+
+if TYPE_CHECKING:
+    from .thresholds import Thresholds
 
 MEASURES = ("accuracy", "strength", "calibration", "length", "scores", "ensemble", "probes", "best_of_n")
 """What [`validate_reward_model`] can measure; `accuracy` always is."""
@@ -161,7 +164,9 @@ class RewardValidation:
         """Plain values, for JSON: estimates by name, and why measures are missing."""
         return {"estimates": {name: e.to_dict() for name, e in self.estimates.items()}, "missing": dict(self.missing)}
 
-    def to_report(self, title: str = "Reward model", subtitle: str = "", thresholds: Any = None) -> Report:
+    def to_report(
+        self, title: str = "Reward model", subtitle: str = "", thresholds: Thresholds | None = None
+    ) -> Report:
         """The validation as a page, see [`~rlhf_ext.evaluation.report.write_report`].
 
         Args:
