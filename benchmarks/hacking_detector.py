@@ -48,7 +48,7 @@ SIGNALS = ("length", "kl", "repetition", "disagreement", "gap")
 Scorer = Callable[[str], float]
 
 
-def base_model(folder: Path) -> str:
+def base_model(folder: Path, steps: int) -> str:
     """A tiny Llama whose tokens are words, warm-started on short answers, so that its own have an end and a length."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -56,7 +56,7 @@ def base_model(folder: Path) -> str:
     from rlhf_ext import assistant_preferences
     from rlhf_ext.embedded import tiny_model
 
-    source = tiny_model(folder / "words", words=True, vocab_size=800)
+    source = tiny_model(folder / "words", pretrain_steps=steps, words=True, vocab_size=800)
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     texts = []
@@ -70,7 +70,7 @@ def base_model(folder: Path) -> str:
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     torch.manual_seed(0)
     model.train()
-    for _ in range(150):
+    for _ in range(steps):
         picked = [texts[i] for i in torch.randint(len(texts), (16,))]
         batch = tokenizer(picked, return_tensors="pt", padding=True)
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
@@ -243,6 +243,11 @@ def first_warning(one: dict[str, Any], signals: Sequence[str]) -> int | None:
     return min((one["warnings"][name] for name in signals if name in one["warnings"]), default=None)
 
 
+def leads_of(runs: list[dict[str, Any]], signals: Sequence[str]) -> list[float]:
+    """Steps from the first warning to gold's peak, of the runs that were warned of; positive where the warning came first."""
+    return [float(one["peak_step"] - first) for one in runs if (first := first_warning(one, signals)) is not None]
+
+
 def compare(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Detection and false alarms of all signals together, of each, and without a held-back scorer; and the leads."""
     from rlhf_ext.stats import bootstrap_mean, wilson
@@ -256,26 +261,27 @@ def compare(runs: list[dict[str, Any]]) -> dict[str, Any]:
             hits = [first_warning(one, signals) is not None for one in runs if one["kind"] in kinds]
             rates[side] = wilson(sum(hits), len(hits))
         found["rates"][label] = rates
-    for kind in (*HACKS, *HEALTHY):
+    for kind in dict.fromkeys(one["kind"] for one in runs):
         mine = [one for one in runs if one["kind"] == kind]
-        firsts = [(one["peak_step"], first_warning(one, SIGNALS)) for one in mine]
-        leads = [float(peak - first) for peak, first in firsts if first is not None]
+        leads = {label: leads_of(mine, signals) for label, signals in (("lead", SIGNALS), ("gap_lead", ["gap"]))}
         found["by_kind"][kind] = {
-            "warned": wilson(len(leads), len(mine)),
-            "peak_step": bootstrap_mean([float(peak) for peak, _ in firsts]),
-            "lead": bootstrap_mean(leads) if leads else None,
+            "warned": wilson(len(leads["lead"]), len(mine)),
+            "gap_warned": wilson(len(leads["gap_lead"]), len(mine)),
+            "peak_step": bootstrap_mean([float(one["peak_step"]) for one in mine]),
+            **{label: bootstrap_mean(values) if values else None for label, values in leads.items()},
             "gold": {name: bootstrap_mean([one["gold"][name] for one in mine]) for name in ("start", "peak", "end")},
         }
     return found
 
 
 def report(found: dict[str, Any]) -> None:
-    head = ("run", "warned", "gold at start", "at its peak", "at the end", "peak at step", "lead, steps")
-    widths = (10, 20, 22, 22, 22, 16, 18)
+    head = ("run", "gold at start", "at its peak", "at the end", "peak, step", "warned", "lead", "by gap", "lead")
+    widths = (10, 22, 22, 22, 16, 19, 16, 19, 16)
     rows = [head]
     for kind, one in found["by_kind"].items():
         curve = [str(one["gold"][name]) for name in ("start", "peak", "end")]
-        rows.append((kind, str(one["warned"]), *curve, str(one["peak_step"]), str(one["lead"] or "-")))
+        rest = [str(one[name] or "-") for name in ("peak_step", "warned", "lead", "gap_warned", "gap_lead")]
+        rows.append((kind, *curve, *rest))
     for row in rows:
         sys.stdout.write("".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
     sys.stdout.write(f"\n{'signals':<30}{'detected':<22}false alarms\n")
@@ -291,7 +297,8 @@ def plain(value: Any) -> Any:
     return value.to_dict() if hasattr(value, "to_dict") else value
 
 
-def all_runs(kinds: Sequence[str], seeds: range, rollouts: int) -> list[dict[str, Any]]:
+def all_runs(kinds: Sequence[str], seeds: range, rollouts: int, steps: int = 150) -> list[dict[str, Any]]:
+    """Every kind with every seed, on one base that was pretrained and warm-started for `steps` each."""
     import torch
     import transformers
 
@@ -304,7 +311,7 @@ def all_runs(kinds: Sequence[str], seeds: range, rollouts: int) -> list[dict[str
     with tempfile.TemporaryDirectory() as scratch:
         work = {
             "scratch": scratch,
-            "folder": base_model(Path(scratch)),
+            "folder": base_model(Path(scratch), steps),
             "prompts": assistant_preferences("train").select_columns(["prompt"]),
             "heldout": list(assistant_preferences("heldout")["prompt"])[:48],
         }
@@ -327,9 +334,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="runs of each kind")
     parser.add_argument("--quick", action="store_true", help="few and short runs: that it works, not a figure")
     options = parser.parse_args()
-    seeds, rollouts = (1, 6) if options.quick else (options.seeds, 30)
     warnings.filterwarnings("ignore")
-    runs = all_runs((*HACKS, *HEALTHY), range(seeds), rollouts)
+    if options.quick:
+        runs = all_runs(("phrase", "learnt", "gold"), range(1), 6, steps=30)
+    else:
+        runs = all_runs((*HACKS, *HEALTHY), range(options.seeds), 30)
     found = compare(runs)
     report(found)
     sys.stdout.write(json.dumps({"runs": runs, **plain(found)}) + "\n")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from rlhf_ext import RewardModel, ScriptedGenerator
 from rlhf_ext.evaluation.report import render_html, render_table
@@ -229,6 +229,9 @@ def test_the_answer_to_another_prompt():
 
     found = validate_reward_model(fitting, data, measures=["probes"]).estimates
     assert found["probes.other_prompt.change"].value == -1.0  # never a prompt's own answer
+    thrice = concatenate_datasets([data] * 3)  # not from a row with the same prompt either
+    found = validate_reward_model(fitting, thrice, measures=["probes"]).estimates
+    assert found["probes.other_prompt.change"].value == -1.0
     same = data.remove_columns("prompt").add_column("prompt", ["p"] * 6)
     assert "probes.other_prompt.change" not in validate_reward_model(fitting, same, measures=["probes"]).estimates
 
