@@ -389,7 +389,9 @@ def _bootstrap(
         picked = rng.integers(len(sums), size=(min(step, resamples - start), len(sums)))
         means[start : start + step] = sums[picked].sum(axis=1) / counts[picked].sum(axis=1)
     ends = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    # 0.1 + 0.2 - 0.3 is 5.6e-17: without this, rounding alone could make an interval exclude 0.
+    # 0.1 + 0.2 - 0.3 is 5.6e-17: without this, rounding alone could make an interval exclude 0, or give a width to one
+    # that has none.
+    ends[np.abs(ends - value) < 1e-12 * scale] = value
     ends[np.abs(ends) < 1e-12 * scale] = 0.0
     return Estimate(value, float(ends[0]), float(ends[1]), n, confidence)
 

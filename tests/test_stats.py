@@ -270,3 +270,10 @@ def test_bootstrap_refuses_what_it_has_no_value_for() -> None:
 def test_ties_share_their_mean_rank() -> None:
     assert average_ranks([10, -5, 10, 3, 10]).tolist() == [4, 1, 4, 2, 4]
     assert average_ranks([0.5]).tolist() == [1]
+
+
+def test_a_change_that_is_the_same_in_every_row_has_an_interval_without_width() -> None:
+    before = np.random.default_rng(0).normal(size=50)
+    estimate = paired_difference(before, before + 0.89)
+    assert estimate.low == estimate.value == estimate.high
+    assert str(estimate) == "0.89 [0.89, 0.89]"
