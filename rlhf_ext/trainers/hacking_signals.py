@@ -16,9 +16,14 @@ Floats = NDArray[np.float64]
 _WORD = re.compile(r"\w+")
 _CONFIDENCE = 0.99
 
-
-LIMITS = {"length": 2.0, "kl": 20.0, "repetition": 0.1, "disagreement": 1.5, "gap": 0.5}
-"""How far a signal may go, see [`RewardHackingCallback`]."""
+LIMITS: dict[str, float | None] = {
+    "length": None,
+    "kl": 20.0,
+    "repetition": 0.1,
+    "disagreement": 1.5,
+    "gap": 0.5,
+}
+"""How far a signal may go before it is warned of, see [`RewardHackingCallback`]; None: it is only recorded."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,8 @@ def disagreements(start: Floats, now: Floats) -> tuple[Floats, Floats]:
     return (start - own).std(axis=-1, ddof=1), (now - own).std(axis=-1, ddof=1)
 
 
-def checked_limits(given: Mapping[str, float | None] | None) -> dict[str, float]:
-    """[`LIMITS`] with the user's over them; those of signals that are not watched are left out.
+def checked_limits(given: Mapping[str, float | None] | None) -> dict[str, float | None]:
+    """[`LIMITS`] with the user's over them.
 
     Raises:
         ValueError: If a name is unknown, or a limit is not positive.
@@ -132,5 +137,5 @@ def checked_limits(given: Mapping[str, float | None] | None) -> dict[str, float]
         if name not in LIMITS:
             raise ValueError(f"There is no signal {name!r} to limit; there are {', '.join(LIMITS)}.")
         if limit is not None and not limit > 0:
-            raise ValueError(f"The limit of {name!r} must be positive, or None to leave it out; got {limit}.")
-    return {name: limit for name, limit in limits.items() if limit is not None}
+            raise ValueError(f"The limit of {name!r} must be positive, or None for no warnings; got {limit}.")
+    return limits

@@ -111,7 +111,7 @@ def lengths(*values):
 
 
 def test_length_drift_is_against_the_first_rollouts_and_needs_patience(tmp_path):
-    watch = RewardHackingCallback()
+    watch = RewardHackingCallback(limits={"length": 2.0})
     control = judge(watch, lengths(10, 11, 9, 10, 10, 21, 12, 22, 23, 24, 12, 3, 4), tmp_path)
     assert watch.warnings == [
         HackingWarning("length", pytest.approx(2.3), 2.0, 9),
@@ -139,10 +139,12 @@ def test_kl_is_a_completions_for_every_trainer(tmp_path):
 
 
 def test_it_stops_if_asked_and_leaves_out_what_it_is_told_to(tmp_path):
-    assert judge(RewardHackingCallback(stop=True), lengths(*[10] * 5, 30, 30), tmp_path).should_training_stop
-    watch = RewardHackingCallback(limits={"length": None}, stop=True)
+    watch = RewardHackingCallback(limits={"length": 2.0}, stop=True)
+    assert judge(watch, lengths(*[10] * 5, 30, 30), tmp_path).should_training_stop
+    watch = RewardHackingCallback(stop=True)  # length is recorded and not warned of
     assert not judge(watch, lengths(*[10] * 5, 30, 30), tmp_path).should_training_stop
     assert not watch.warnings
+    assert seen(watch, "length") == [3.0, 3.0]
 
 
 # ---- in runs ----
@@ -309,4 +311,6 @@ def test_unknown_sampling_and_a_data_set_without_prompts(preferences):
 
 
 def test_every_signal_has_a_limit_and_words():
-    assert all(str(HackingWarning(name, 1.0, limit, 3)).startswith("Step 3: the ") for name, limit in LIMITS.items())
+    assert all(
+        str(HackingWarning(name, 1.0, limit or 2.0, 3)).startswith("Step 3: the ") for name, limit in LIMITS.items()
+    )
