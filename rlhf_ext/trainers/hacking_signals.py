@@ -65,8 +65,8 @@ def repeated_triples(texts: Sequence[str]) -> Floats:
 
     ```python
     >>> from rlhf_ext.trainers.hacking_signals import repeated_triples
-    >>> repeated_triples(["you can do it you can do it", "a good day to you"]).tolist()
-    [0.3333333333333333, 0.0]
+    >>> repeated_triples(["you can you can you can", "a good day to you"]).tolist()
+    [0.5, 0.0]
 
     ```
     """
