@@ -58,12 +58,12 @@ class RewardHackingCallback(TrainerCallback):
     A signal counts as beyond its limit when its value is, and when the change of the texts since the start is beyond noise
     (99 % interval over prompts); a warning is given when it is so `patience` times in a row.
 
-    How often it is right is measured by `benchmarks/hacking_detector.py` on tiny models with a poor held-back scorer, 20 runs
-    with a planted hack and 15 healthy ones: the `gap` alone found 85 % [64, 95] with 13 % [4, 38] false alarms, all defaults
-    together 95 % [76, 99] with 20 % [7, 45], and most warnings came after the true reward had peaked. Without a held-back
-    scorer they found 70 % [48, 85] with 7 % [1, 30]. Length at a limit of 2 found 60 % with 73 % false alarms, which is why it
-    is recorded and not warned of: answers change their length for good reasons, too. Such detectors are good audits and weak
-    early warnings.
+    How often it is right is measured by `benchmarks/hacking_detector.py --seeds 8` on tiny models with a poor held-back
+    scorer, 32 runs with a planted hack and 24 healthy ones: the `gap` alone found 88 % [72, 95] with 12 % [4, 31] false
+    alarms, all defaults together 94 % [80, 98] with 17 % [7, 36], and most warnings came after the true reward had peaked.
+    Without a held-back scorer they found 62 % [45, 77] with 4 % [1, 20]. Length at a limit of 2 found 66 % with 75 % false
+    alarms, which is why it is recorded and not warned of: answers change their length for good reasons, too. Such detectors
+    are good audits and weak early warnings.
 
     What was seen is in `history`, in the trainer's `state.log_history` (`hacking/...`), and the warnings in `warnings`. A
     run that resumes from a checkpoint goes on with the baselines of its start.
