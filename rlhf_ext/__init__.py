@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Constraint": "rewards.constraints",
     "DPOConfig": "trainers",
     "DPOTrainer": "trainers",
     "EndpointGenerator": "generation",
@@ -22,22 +23,33 @@ _HOMES = {
     "RLHFResult": "pipeline",
     "RLHFTrainer": "pipeline",
     "RewardConfig": "trainers",
+    "RewardHackingCallback": "trainers.hacking",
+    "RewardMixer": "rewards.mixing",
     "RewardModel": "rewards",
+    "RewardStateCallback": "trainers.reward_state",
     "RewardTrainer": "trainers",
+    "RewardValidation": "evaluation.reward_models",
     "ScriptedGenerator": "generation",
+    "Thresholds": "evaluation.reward_models",
     "assistant_preferences": "data.preferences",
     "load_preferences": "data.preferences",
     "prepare_preferences": "data.preferences",
+    "validate_reward_model": "evaluation.reward_models",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
     from .data.preferences import assistant_preferences, load_preferences, prepare_preferences
+    from .evaluation.reward_models import RewardValidation, Thresholds, validate_reward_model
     from .generation import EndpointGenerator, LocalGenerator, ScriptedGenerator
     from .pipeline import RLHFConfig, RLHFResult, RLHFTrainer
     from .rewards import RewardModel
+    from .rewards.constraints import Constraint
+    from .rewards.mixing import RewardMixer
     from .trainers import DPOConfig, DPOTrainer, PPOConfig, PPOTrainer, RewardConfig, RewardTrainer
+    from .trainers.hacking import RewardHackingCallback
+    from .trainers.reward_state import RewardStateCallback
 
 
 def __getattr__(name: str) -> Any:

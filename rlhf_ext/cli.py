@@ -1,4 +1,4 @@
-"""The command line: `rlhf-ext demo | run | reward | dpo | ppo`.
+"""The command line: `rlhf-ext demo | run | reward | validate | dpo | ppo`.
 
 Arguments are TRL's: every field of a configuration is a flag, and `--config FILE` reads them from YAML. A user's
 mistake ends in one line on stderr and exit code 2; `RLHF_EXT_TRACEBACK=1` shows where it came from.
@@ -22,6 +22,7 @@ commands:
   demo     the whole job on SmolLM2-135M-Instruct, on two cores in minutes (--algorithm ppo|dpo, --tiny)
   run      preferences in, an aligned and measured model out (--model_name, --preferences, --algorithm, ...)
   reward   train a reward model
+  validate measure a reward model on held-out preferences; with --thresholds, exit code 1 where it fails them
   dpo      DPO with graded preferences
   ppo      PPO against a reward model
 
@@ -68,6 +69,39 @@ class PPOArguments(DataArguments):
     )
 
 
+@dataclass
+class ValidateArguments:
+    """Arguments of `rlhf-ext validate`."""
+
+    reward_model: str = field(metadata={"help": "Folder or hub name of the reward model."})
+    preferences: str = field(
+        metadata={"help": "Held-out preferences: .jsonl, .json, .parquet, a folder, a hub name, or 'assistant'."}
+    )
+    thresholds: str | None = field(
+        default=None, metadata={"help": "YAML such as 'accuracy: {min: 0.7}'. Exit code 1 where one does not hold."}
+    )
+    output_dir: str = field(default="validation", metadata={"help": "Where report.html and report.json go."})
+    strength_scale: str = field(
+        default="probability",
+        metadata={
+            "help": "preference_strength as 'probability' (0.5-1) or 'unit' (0-1).",
+            "choices": ["probability", "unit"],
+        },
+    )
+    gold: str | None = field(
+        default=None, metadata={"help": "Folder or hub name of a gold reward model, for the best-of-n curve."}
+    )
+    generator: str | None = field(
+        default=None, metadata={"help": "Folder or hub name of the model that writes the samples for best-of-n."}
+    )
+    samples_column: str = field(default="samples", metadata={"help": "Column with samples, without a generator."})
+    num_samples: int = field(default=16, metadata={"help": "Samples a prompt that the generator writes."})
+    max_new_tokens: int = field(default=256, metadata={"help": "Longest sample, in tokens."})
+    batch_size: int = field(default=16, metadata={"help": "Texts a forward pass."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Whether models may bring their own code."})
+    seed: int = field(default=0, metadata={"help": "Seed of samples and folds."})
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
@@ -76,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             Arguments after the program's name; `sys.argv` by default.
 
     Returns:
-        `int`: 0, or 2 after a user's mistake, or 130 after an interrupt.
+        `int`: 0, or 1 where a gate fails, or 2 after a user's mistake, or 130 after an interrupt.
     """
     command, *arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if command in ("-h", "--help"):
@@ -100,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        _COMMANDS[command](arguments)
+        return _COMMANDS[command](arguments) or 0
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError, yaml.YAMLError) as error:
         if os.environ.get("RLHF_EXT_TRACEBACK"):
             raise
@@ -108,7 +142,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nrlhf-ext: interrupted. The same command goes on where it stopped.\n")
         return 130
-    return 0
 
 
 def _complain(message: str) -> int:
@@ -215,6 +248,61 @@ def _reward(arguments: list[str]) -> None:
     _train("reward", DataArguments, arguments, make)
 
 
+def _validate(arguments: list[str]) -> int:
+    (options,) = _parse("validate", [ValidateArguments], arguments)
+    from .data.preferences import prepare_preferences
+    from .evaluation.report import render_table, write_report
+    from .evaluation.reward_models import Thresholds, validate_reward_model
+
+    thresholds = None if options.thresholds is None else Thresholds.from_file(options.thresholds)
+    if Path(options.output_dir).exists() and not Path(options.output_dir).is_dir():
+        raise FileExistsError(f"--output_dir {options.output_dir} is a file; give a folder.")
+    data = prepare_preferences(_load(options.preferences, "heldout"), options.strength_scale, "preferences")
+    reward, gold, generator = _models_to_validate(options)
+    validation = validate_reward_model(
+        reward,
+        data,
+        gold=gold,
+        generator=generator,
+        num_samples=options.num_samples,
+        samples_column=options.samples_column,
+        sampling={"max_new_tokens": options.max_new_tokens} if generator is not None else None,
+        seed=options.seed,
+    )
+    subtitle = f"{options.reward_model} on {len(data)} held-out pairs of {options.preferences}"
+    report = validation.to_report("Validation of a reward model", subtitle, thresholds)
+    path = write_report(report, options.output_dir)
+    sys.stdout.write(f"\n{render_table(report)}\n\nreport  {path}\n")
+    failures = [] if thresholds is None else thresholds.failures(validation)
+    for line in failures:
+        sys.stdout.write(f"fails   {line}\n")
+    return 1 if failures else 0
+
+
+def _models_to_validate(options: ValidateArguments) -> tuple[Any, Any, Any]:
+    """The reward model, the gold one and the generator, on this machine's device; the last two may be None."""
+    import torch
+
+    from .generation import LocalGenerator
+    from .rewards import RewardModel
+
+    if options.generator is not None and options.gold is None:
+        raise ValueError("--generator writes samples for best-of-n, which needs --gold as well.")
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    trust = {"trust_remote_code": True} if options.trust_remote_code else {}
+    reward, gold = (
+        None if name is None else RewardModel(name, batch_size=options.batch_size, progress=True, **trust).to(device)
+        for name in (options.reward_model, options.gold)
+    )
+    if options.generator is None:
+        return reward, gold, None
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    policy = AutoModelForCausalLM.from_pretrained(options.generator, dtype="auto", **trust).to(device)
+    tokenizer = AutoTokenizer.from_pretrained(options.generator, **trust)
+    return reward, gold, LocalGenerator(policy, tokenizer, options.batch_size, progress=True)
+
+
 def _dpo(arguments: list[str]) -> None:
     def make(options: DataArguments, model: str, settings: dict[str, Any]) -> Any:
         from .trainers import DPOTrainer
@@ -239,10 +327,11 @@ def _ppo(arguments: list[str]) -> None:
     _train("ppo", PPOArguments, arguments, make)
 
 
-_COMMANDS: dict[str, Callable[[list[str]], None]] = {
+_COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "demo": _demo,
     "run": _run,
     "reward": _reward,
+    "validate": _validate,
     "dpo": _dpo,
     "ppo": _ppo,
 }

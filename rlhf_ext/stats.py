@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any, TypeAlias
@@ -283,6 +283,91 @@ def paired_difference(
     return _bootstrap(change[kept], np.array(units), scale, confidence, resamples, seed)
 
 
+def bootstrap(
+    statistic: Callable[..., float],
+    *columns: Sequence[Any] | NDArray[Any],
+    pivotal: bool = False,
+    confidence: float = 0.95,
+    resamples: int = 1_000,
+    seed: int = 0,
+) -> Estimate:
+    """Any statistic of rows (a correlation, a slope, a calibration error), with a bootstrap interval.
+
+    For a mean use [`bootstrap_mean`], which is quicker. Rows are resampled with replacement, the same ones in every
+    column; a row may itself be a row of a matrix (the samples of one prompt), which then stays together. Where the
+    statistic is not defined (NaN) in more than a twentieth of the resamples, the data cannot say: the interval is
+    infinite. Source: Davison and Hinkley, "Bootstrap Methods and their Application" (1997), chapters 2 and 5.
+
+    Args:
+        statistic (`Callable`):
+            Called with one array a column; gives a number, NaN where it is not defined.
+        *columns (`list` or array, first axis of length `n`):
+            The rows' values, in the same order in every column.
+        pivotal (`bool`, *optional*, defaults to `False`):
+            The interval is reflected at the value (`2 value - quantile`) in place of the quantiles themselves: for what
+            chance alone drives away from its true value, such as a calibration error, which is never negative.
+        confidence (`float`, *optional*, defaults to `0.95`):
+            Confidence level, in (0, 1).
+        resamples (`int`, *optional*, defaults to `1_000`), seed (`int`, *optional*, defaults to `0`):
+            Bootstrap resamples, at least 1; the same seed gives the same interval.
+
+    Returns:
+        `Estimate`: the statistic of all rows, in its own unit; `n` is the number of rows.
+
+    Raises:
+        ValueError: If there is no column or row, lengths differ, or the statistic of all rows is not finite.
+
+    Example:
+    ```python
+    >>> import numpy as np
+    >>> from rlhf_ext.stats import bootstrap
+
+    >>> estimate = bootstrap(np.median, [1.0, 2.0, 3.0, 4.0, 9.0])
+    >>> estimate.value, estimate.n
+    (3.0, 5)
+    ```
+    """
+    _check_confidence(confidence)
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, got {resamples}")
+    arrays = [np.asarray(column) for column in columns]
+    if not arrays or not len(arrays[0]):
+        raise ValueError("there are no rows")
+    n = len(arrays[0])
+    for number, array in enumerate(arrays):
+        _check_lengths("column 0", n, f"column {number}", len(array))
+    value = float(statistic(*arrays))
+    if not math.isfinite(value):
+        raise ValueError(f"the statistic of all {n} rows is {value}; it must be finite")
+    rng = np.random.default_rng(seed)
+    found = np.empty(resamples)
+    for i in range(resamples):
+        picked = rng.integers(n, size=n)
+        found[i] = statistic(*(array[picked] for array in arrays))
+    found = found[np.isfinite(found)]
+    if n == 1 or len(found) < 0.95 * resamples:
+        return Estimate(value, -math.inf, math.inf, n, confidence)
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    if pivotal:
+        low, high = min(2 * value - high, value), max(2 * value - low, value)
+    return Estimate(value, float(low), float(high), n, confidence)
+
+
+def average_ranks(values: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
+    """Ranks from 1, ties sharing their mean: for Spearman's correlation and the area under a ROC curve.
+
+    Example:
+    ```python
+    >>> from rlhf_ext.stats import average_ranks
+
+    >>> average_ranks([3.0, 1.0, 3.0]).tolist()
+    [2.5, 1.0, 2.5]
+    ```
+    """
+    _, places, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[places]
+
+
 def _bootstrap(
     values: NDArray[np.float64], units: NDArray[Any], scale: float, confidence: float, resamples: int, seed: int
 ) -> Estimate:
@@ -304,7 +389,9 @@ def _bootstrap(
         picked = rng.integers(len(sums), size=(min(step, resamples - start), len(sums)))
         means[start : start + step] = sums[picked].sum(axis=1) / counts[picked].sum(axis=1)
     ends = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    # 0.1 + 0.2 - 0.3 is 5.6e-17: without this, rounding alone could make an interval exclude 0.
+    # 0.1 + 0.2 - 0.3 is 5.6e-17: without this, rounding alone could make an interval exclude 0, or give a width to one
+    # that has none.
+    ends[np.abs(ends - value) < 1e-12 * scale] = value
     ends[np.abs(ends) < 1e-12 * scale] = 0.0
     return Estimate(value, float(ends[0]), float(ends[1]), n, confidence)
 

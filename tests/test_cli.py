@@ -49,7 +49,7 @@ def complaint(capsys):
 def test_help_lists_the_commands_without_loading_anything(arguments, capsys):
     assert main(arguments) == 0
     shown = capsys.readouterr().out
-    assert all(command in shown for command in ("demo", "run", "reward", "dpo", "ppo"))
+    assert all(command in shown for command in ("demo", "run", "reward", "validate", "dpo", "ppo"))
 
 
 def test_help_as_a_process_loads_no_torch():
@@ -65,7 +65,7 @@ def test_the_version(capsys):
 def test_an_unknown_command_as_a_process():
     result = subprocess.run([sys.executable, "-m", "rlhf_ext", "trian"], capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr == "rlhf-ext: unknown command 'trian'; there are demo, run, reward, dpo, ppo.\n"
+    assert result.stderr == "rlhf-ext: unknown command 'trian'; there are demo, run, reward, validate, dpo, ppo.\n"
 
 
 def test_run_from_a_file(tiny, data, capsys):
@@ -145,3 +145,64 @@ def test_the_tiny_demo(algorithm, tmp_path, capsys, monkeypatch):
     assert {"reward", "harmful_compliance", "over_refusal", "helpfulness", "one_liners", "length", "kl"} <= names
     shown = capsys.readouterr().out
     assert shown.count("Example ") == 3
+
+
+@pytest.fixture
+def gate(tmp_path):
+    def write(**limits):
+        (tmp_path / "gate.yaml").write_text(yaml.safe_dump(limits))
+        return str(tmp_path / "gate.yaml")
+
+    return write
+
+
+def test_validate_and_its_gate(reward_folder, data, gate, capsys):
+    command = ["validate", "--reward_model", reward_folder, "--preferences", str(data / "train.jsonl")]
+    command += ["--output_dir", str(data / "validation")]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "Calibration error (ECE)" in shown
+    assert str(data / "validation" / "report.html") in shown
+    names = {measure["name"] for measure in json.loads((data / "validation" / "report.json").read_text())["measures"]}
+    assert {"accuracy", "accuracy.everyday", "ece", "strength.brier", "probes.flattery.raised", "margin"} <= names
+    assert main([*command, "--thresholds", gate(accuracy={"min": 0.0}, ece={"max": 1.0})]) == 0
+    assert main([*command, "--thresholds", gate(accuracy={"min": 1.0}, ece={"max": 1.0})]) == 1
+    assert "fails   accuracy is" in capsys.readouterr().out
+    assert main([*command, "--thresholds", gate(**{"best_of_n.gain": {"min": 0.0}})]) == 1
+    assert "there is no gold reward" in capsys.readouterr().out
+
+
+def test_validate_writes_samples_for_best_of_n(reward_folder, tiny, data, capsys):
+    command = ["validate", "--reward_model", reward_folder, "--preferences", str(data / "heldout.jsonl")]
+    command += ["--gold", reward_folder, "--generator", tiny, "--num_samples", "4", "--max_new_tokens", "8"]
+    assert main([*command, "--output_dir", str(data / "validation")]) == 0
+    report = json.loads((data / "validation" / "report.json").read_text())
+    found = {measure["name"]: measure["estimate"] for measure in report["measures"]}
+    assert found["best_of_n.correlation"]["value"] == pytest.approx(1)  # its own gold
+    assert any(plot["title"].startswith("Best of n, up to 4") for plot in report["plots"])
+
+
+@pytest.mark.parametrize(
+    ("extra", "limits", "match"),
+    [
+        ([], {"acuracy": {"min": 1}}, "There is no figure 'acuracy'"),
+        ([], {"accuracy": {"minimum": 1}}, "has no 'minimum'; there are min, max, interval"),
+        (["--thresholds", "gone.yaml"], None, "gone.yaml"),
+        (["--preferences", "gone.jsonl"], None, "No such file: gone.jsonl"),
+        (["--reward_model", "no/model/here"], None, "no/model/here"),
+        (["--generator", "x"], None, "needs --gold as well"),
+        (["--strength_scale", "percent"], None, "invalid choice: 'percent'"),
+        (["--gold", "REWARD"], None, "there is no column 'samples'"),
+        (["--output_dir", "FILE"], None, "is a file"),
+    ],
+)
+def test_a_mistake_in_validating_is_one_line(reward_folder, data, gate, capsys, extra, limits, match):
+    words = {"REWARD": reward_folder, "FILE": str(data / "train.jsonl")}
+    command = ["validate", "--reward_model", reward_folder, "--preferences", str(data / "heldout.jsonl")]
+    command += ["--output_dir", str(data / "validation")]
+    command += ["--thresholds", gate(**limits)] if limits else []
+    assert main([*command, *(words.get(word, word) for word in extra)]) == 2
+    line = complaint(capsys)
+    assert line.startswith("rlhf-ext: ")
+    assert match in line
+    assert not (data / "validation").exists()

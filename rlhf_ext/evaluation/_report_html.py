@@ -8,9 +8,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ._report_svg import curve_svg, forests_html
-from ._report_types import Example, Figure, Report, Stage
-from ._report_words import SYMBOLS, cautions_of, duration_text, escaped, level_of, minus, numbers_of, score_text, short
+from ._report_svg import curve_svg, forests_html, plot_svg
+from ._report_types import Example, Figure, Measure, Report, Stage
+from ._report_words import (
+    SYMBOLS,
+    cautions_of,
+    duration_text,
+    escaped,
+    level_of,
+    measure_numbers,
+    minus,
+    numbers_of,
+    score_text,
+    short,
+)
 
 
 def render_html(report: Report) -> str:
@@ -28,8 +39,10 @@ def render_html(report: Report) -> str:
     )
     sections = [
         _section("Results", _results_html(report.figures)),
-        _section("What to keep in mind", _list_html([*report.notes, *cautions_of(report.figures)])),
+        _section("Measures", _measures_html(report.measures)),
+        _section("What to keep in mind", _list_html([*report.notes, *cautions_of(report.figures, report.measures)])),
         _section("The changes, drawn", forests_html(report.figures)),
+        _section("The measures, drawn", "".join(plot_svg(plot) for plot in report.plots), "plots"),
         _section("Answers before and after", "".join(_example_html(e, i) for i, e in enumerate(report.examples))),
         _section("Training", "".join(curve_svg(curve) for curve in report.curves), "plots"),
         _section("Stages", _stages_html(report.stages)),
@@ -42,7 +55,7 @@ def render_html(report: Report) -> str:
         # Belt and braces: should anything slip past the escaping, the browser still runs and loads nothing.
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         f"<title>{escaped(report.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<header><h1>{escaped(report.title)}</h1>{subtitle}{_summary_html(report.figures)}</header>\n"
+        f"<header><h1>{escaped(report.title)}</h1>{subtitle}{_summary_html(report)}</header>\n"
         f"{''.join(sections)}</main>\n</body>\n</html>\n"
     )
 
@@ -51,12 +64,13 @@ def _section(title: str, body: str, style: str = "") -> str:
     return f"<section><h2>{title}</h2><div class='{style}'>{body}</div></section>\n" if body else ""
 
 
-def _summary_html(figures: Sequence[Figure]) -> str:
-    if not figures:
+def _summary_html(report: Report) -> str:
+    counts = Counter([f.verdict for f in report.figures] + [m.verdict for m in report.measures if m.verdict])
+    total = sum(counts.values())
+    if not total:
         return ""
-    counts = Counter(figure.verdict for figure in figures)
     parts = [_badge(word, f"<strong>{counts[word]}</strong> ") for word in SYMBOLS if counts[word]]
-    return f"<p class='lead'>Of {len(figures)} measure{'s' * (len(figures) > 1)}: {', '.join(parts)}.</p>"
+    return f"<p class='lead'>Of {total} measure{'s' * (total > 1)}: {', '.join(parts)}.</p>"
 
 
 def _results_html(figures: Sequence[Figure]) -> str:
@@ -78,6 +92,24 @@ def _results_html(figures: Sequence[Figure]) -> str:
     columns = ["Measure", "Before", "After", f"Change <small>{level_of(figures)}</small>", "Verdict"]
     head = "".join(f"<th scope='col'>{name}</th>" for name in columns)
     return f"<table class='results'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _measures_html(measures: Sequence[Measure]) -> str:
+    rows = []
+    for m in measures:
+        value, interval = measure_numbers(m)
+        about = [m.note.rstrip(".")] if m.note else []
+        about += [f"n&nbsp;=&nbsp;{m.estimate.n:,}"] if m.estimate is not None else []
+        note = ". ".join([escaped(about[0]), *about[1:]]) if m.note else "".join(about)
+        rows.append(
+            f"<tr><th scope='row'>{escaped(m.label)}<small>{note}</small></th>"
+            f"<td data-label='Value'><b>{minus(value)}</b> <small>{minus(interval)}</small></td>"
+            f"<td data-label='Wanted'>{escaped(m.wanted)}</td>"
+            f"<td data-label='Verdict'>{_badge(m.verdict) if m.verdict else ''}</td></tr>"
+        )
+    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Measure", "Value", "Wanted", "Verdict"))
+    table = f"<table class='results'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return table if rows else ""
 
 
 def _badge(verdict: str, before: str = "") -> str:
@@ -141,7 +173,8 @@ th { font-weight: 550; } b { font-weight: 600; } thead th { color: var(--soft); 
 tr > :last-child { padding-right: 0; } small { display: block; font-size: .82rem; font-weight: 400; }
 .results td { white-space: nowrap; } .plain th { width: 14rem; } .plain .time { width: 7rem; white-space: nowrap; }
 .badge { white-space: nowrap; font-weight: 600; color: var(--plain); }
-.badge strong { color: var(--ink); } .badge.better { color: var(--good); } .badge.worse { color: var(--bad); }
+.badge strong { color: var(--ink); } .badge.better, .badge.passes { color: var(--good); }
+.badge.worse, .badge.fails { color: var(--bad); }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 2.5rem 3rem; }
 figure { margin: 0; max-width: 34rem; } figcaption { font-size: .92rem; font-weight: 550; margin-bottom: .7rem; }
 svg { display: block; width: 100%; height: auto; overflow: visible; }

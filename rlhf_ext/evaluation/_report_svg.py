@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from ._report_types import Curve, Figure, as_pair
-from ._report_words import SYMBOLS, escaped, minus, short
+from ._report_types import Curve, Figure, Intervals, as_pair
+from ._report_words import SYMBOLS, escaped, minus, number_of, short
 
 
 def forests_html(figures: Sequence[Figure]) -> str:
@@ -80,6 +80,40 @@ def curve_svg(curve: Curve) -> str:
             x, y = 56 + (i % 2) * 190, 10 + 20 * (i // 2)
             body += [_line(x, y, x + 26, y, f"s{i}"), _text(x + 33, y + 4, short(name, 22), "start")]
     return _svg(curve.title, bottom + 46, body)
+
+
+def plot_svg(plot: Curve | Intervals) -> str:
+    return curve_svg(plot) if isinstance(plot, Curve) else intervals_svg(plot)
+
+
+def intervals_svg(plot: Intervals) -> str:
+    ends = [x for e in plot.estimates.values() for x in (e.value, e.low, e.high) if math.isfinite(x)]
+    if not ends:
+        return _svg(plot.title, 60, [_text(220, 35, "nothing measured", "middle")])
+    x_low, x_high = _range([*ends, *([] if plot.reference is None else [plot.reference])], 0.04)
+    bottom = 40 * len(plot.estimates) + 4
+
+    def across(x: float) -> float:
+        # An infinite end runs to the edge of the plot.
+        return 10 + 420 * (min(x_high, max(x_low, x)) - x_low) / (x_high - x_low)
+
+    body: list[str] = []
+    if plot.reference is not None:
+        body.append(_line(across(plot.reference), 0, across(plot.reference), bottom, "grid"))
+    for row, (name, estimate) in enumerate(plot.estimates.items()):
+        y = 40 * row + 28
+        body += [
+            _text(0, y - 12, short(name, 44), "start"),
+            _text(440, y - 12, minus(" ".join(number_of(estimate))), "end"),
+            _line(across(estimate.low), y, across(estimate.high), y, "bar"),
+            f"<circle cx='{across(estimate.value):.1f}' cy='{y}' r='5' class='dot'/>",
+        ]
+    body.append(_line(10, bottom, 430, bottom, "axis"))
+    for tick, label in _ticks(x_low, x_high):
+        body += [_line(across(tick), bottom, across(tick), bottom + 4, "axis")]
+        body += [_text(across(tick), bottom + 19, label, "middle")]
+    body.append(_text(220, bottom + 39, short(plot.x_label, 60), "middle"))
+    return _svg(plot.title, bottom + 46, body)
 
 
 def _series_svg(index: int, points: Sequence[tuple[float, float]]) -> list[str]:

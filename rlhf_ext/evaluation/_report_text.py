@@ -8,7 +8,7 @@ import unicodedata
 from itertools import zip_longest
 
 from ._report_types import Report
-from ._report_words import cautions_of, level_of, numbers_of, score_text, visible
+from ._report_words import cautions_of, level_of, measure_numbers, numbers_of, score_text, visible
 
 
 def render_table(report: Report, width: int | None = None) -> str:
@@ -24,8 +24,10 @@ def render_table(report: Report, width: int | None = None) -> str:
         `str`: title, table and what to be careful about; no trailing newline.
     """
     title = [visible(text) for text in (report.title, report.subtitle) if text]
+    if report.measures:
+        title += ["", *_measure_lines(report, _width(width))]
     if not report.figures:
-        return "\n".join([*title, "", "No measures."])
+        return "\n".join(title if report.measures else [*title, "", "No measures."])
     rows = [["measure", "before", "after", f"change {level_of(report.figures)}", "verdict"]]
     for f in report.figures:
         before, after, change = numbers_of(f)
@@ -39,6 +41,21 @@ def render_table(report: Report, width: int | None = None) -> str:
         lines += ["  ".join([*cells, row[4]]), *(f"  {line}" for line in more)]
     cautions = [line for text in cautions_of(report.figures) for line in ["", *_wrap(text, _width(width))]]
     return "\n".join([*title, "", *lines, *cautions])
+
+
+def _measure_lines(report: Report, width: int) -> list[str]:
+    rows = [["measure", "value", "interval", "wanted", "verdict"]]
+    rows += [[visible(m.label), *measure_numbers(m), m.wanted, m.verdict] for m in report.measures]
+    widths = [max(_cells(row[i]) for row in rows) for i in range(5)]
+    widths[0] = min(widths[0], max(10, width - sum(widths[1:]) - 8))
+    lines = []
+    for row in [rows[0], ["-" * w for w in widths], *rows[1:]]:
+        label, *more = _wrap(row[0], widths[0])
+        cells = [_pad(label, widths[0]), row[1].rjust(widths[1]), *(row[i].ljust(widths[i]) for i in (2, 3)), row[4]]
+        lines += ["  ".join(cells).rstrip(), *(f"  {line}" for line in more)]
+    for text in cautions_of([], report.measures):
+        lines += ["", *_wrap(text, width)]
+    return lines
 
 
 def render_side_by_side(report: Report, count: int = 3, width: int | None = None) -> str:

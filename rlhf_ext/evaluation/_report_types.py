@@ -77,6 +77,45 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """One measure of one model, and what was asked of it.
+
+    Args:
+        name (`str`):
+            Key of the measure, as in gates (`"probes.flattery.raised"`).
+        label (`str`):
+            What a reader sees.
+        estimate (`Estimate`, *optional*):
+            The measure; `None` where it could not be taken. A rate with unit `"%"` is given in [0, 1].
+        unit (`Literal["", "%"]`, *optional*, defaults to `""`):
+            `"%"` shows rates as percentages.
+        note (`str`, *optional*, defaults to `""`):
+            One sentence on what the measure means, or on why it could not be taken.
+        wanted (`str`, *optional*, defaults to `""`):
+            What was asked of it (`"at least 0.7"`).
+        verdict (`Literal["", "passes", "fails"]`, *optional*, defaults to `""`):
+            Whether it is so; empty where nothing was asked.
+
+    Raises:
+        ValueError: If `unit` or `verdict` is something else.
+    """
+
+    name: str
+    label: str
+    estimate: Estimate | None
+    unit: Literal["", "%"] = ""
+    note: str = ""
+    wanted: str = ""
+    verdict: Literal["", "passes", "fails"] = ""
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("", "%"):
+            raise ValueError(f"unit must be '' or '%', got {self.unit!r} for {self.name!r}")
+        if self.verdict not in ("", "passes", "fails"):
+            raise ValueError(f"verdict must be '', 'passes' or 'fails', got {self.verdict!r} for {self.name!r}")
+
+
+@dataclass(frozen=True)
 class Example:
     """One prompt with the answers before and after.
 
@@ -123,6 +162,25 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Intervals:
+    """A plot of estimates in one unit, each with its interval, one below the other.
+
+    Args:
+        title (`str`), x_label (`str`):
+            Texts of the plot and its axis.
+        estimates (`dict[str, Estimate]`):
+            What is drawn, by name.
+        reference (`float`, *optional*):
+            Where a line stands to compare with: 0.5 for a coin, 0 for no change.
+    """
+
+    title: str
+    x_label: str
+    estimates: dict[str, Estimate]
+    reference: float | None = None
+
+
+@dataclass(frozen=True)
 class Stage:
     """One step of the run: its name, how many seconds it took, and what came of it in a sentence."""
 
@@ -148,6 +206,8 @@ class Report:
             What it takes to run it again: model, data, seed, versions.
         notes (`list[str]`, *optional*):
             What a reader must know before trusting the figures. Shown right below them.
+        measures (`list[Measure]`, *optional*), plots (`list[Curve | Intervals]`, *optional*):
+            Where one model is measured rather than two compared: its measures, and what is drawn of them.
 
     Example:
     ```python
@@ -170,6 +230,8 @@ class Report:
     stages: list[Stage] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    measures: list[Measure] = field(default_factory=list)
+    plots: list[Curve | Intervals] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers, ready for JSON: a number that is not finite is `None`."""
@@ -185,8 +247,10 @@ class Report:
         makers: dict[str, Callable[[Any], Any]] = {
             "figures": _figure_from,
             "examples": lambda f: Example(**{**f, "scores": {k: as_pair(v) for k, v in f["scores"].items()}}),
-            "curves": lambda f: Curve(**{**f, "series": {k: [as_pair(p) for p in v] for k, v in f["series"].items()}}),
+            "curves": _plot_from,
             "stages": lambda f: Stage(**f),
+            "measures": lambda f: Measure(**{**f, "estimate": f["estimate"] and Estimate.from_dict(f["estimate"])}),
+            "plots": _plot_from,
         }
         made: dict[str, Any] = dict(fields)
         made.update({key: [make(item) for item in fields.get(key, [])] for key, make in makers.items()})
@@ -204,6 +268,12 @@ def _plain(value: Any) -> Any:
 def as_pair(values: Sequence[float | None]) -> tuple[float, float]:
     first, second = (math.nan if value is None else float(value) for value in values)
     return first, second
+
+
+def _plot_from(fields: Mapping[str, Any]) -> Curve | Intervals:
+    if "series" in fields:
+        return Curve(**{**fields, "series": {k: [as_pair(p) for p in v] for k, v in fields["series"].items()}})
+    return Intervals(**{**fields, "estimates": {k: Estimate.from_dict(e) for k, e in fields["estimates"].items()}})
 
 
 def _figure_from(fields: Mapping[str, Any]) -> Figure:

@@ -8,13 +8,21 @@ from collections.abc import Sequence
 from html import escape
 
 from ..stats import Estimate
-from ._report_types import Figure
+from ._report_types import Figure, Measure
 
 # Below this, the intervals in `rlhf_ext.stats` that come from a bootstrap are narrower than they say.
 _FEW_ROWS = 20
 
 # Words carry the verdict and a symbol repeats it; nothing rests on colour.
-SYMBOLS = {"better": "✓", "worse": "✗", "higher": "↑", "lower": "↓", "no clear change": "○"}
+SYMBOLS = {
+    "better": "✓",
+    "worse": "✗",
+    "higher": "↑",
+    "lower": "↓",
+    "no clear change": "○",
+    "passes": "✓",
+    "fails": "✗",
+}
 
 
 def numbers_of(figure: Figure) -> list[tuple[str, str]]:
@@ -34,6 +42,20 @@ def numbers_of(figure: Figure) -> list[tuple[str, str]]:
     ]
 
 
+def measure_numbers(measure: Measure) -> tuple[str, str]:
+    """(value, interval) as shown; ("not measured", "") where there is none."""
+    if measure.estimate is None:
+        return "not measured", ""
+    return number_of(measure.estimate, measure.unit)
+
+
+def number_of(estimate: Estimate, unit: str = "") -> tuple[str, str]:
+    """(value, interval) as shown."""
+    scale = 100.0 if unit == "%" else 1.0
+    scaled = Estimate(estimate.value * scale, estimate.low * scale, estimate.high * scale, estimate.n)
+    return _number(scaled, f",.{scaled.decimals}f", unit)
+
+
 def _number(estimate: Estimate, style: str, unit: str) -> tuple[str, str]:
     def text(x: float) -> str:
         shown = f"{x:{style}}"
@@ -50,7 +72,7 @@ def level_of(figures: Sequence[Figure]) -> str:
     return f"[{100 * levels.pop():g}% interval]" if len(levels) == 1 else "[interval]"
 
 
-def cautions_of(figures: Sequence[Figure]) -> list[str]:
+def cautions_of(figures: Sequence[Figure], measures: Sequence[Measure] = ()) -> list[str]:
     """What the intervals themselves do not say."""
     texts = []
     if len(figures) >= 5 and any(figure.verdict != "no clear change" for figure in figures):
@@ -59,6 +81,7 @@ def cautions_of(figures: Sequence[Figure]) -> list[str]:
             "changed by chance alone (at 95%, about one in twenty does)."
         )
     few = [visible(figure.label) for figure in figures if figure.difference.n < _FEW_ROWS]
+    few += [visible(m.label) for m in measures if m.estimate is not None and m.estimate.n < _FEW_ROWS]
     if few:
         texts.append(f"Fewer than {_FEW_ROWS} rows, so take it as a hint: {', '.join(few)}.")
     return texts

@@ -78,6 +78,10 @@ class RLHFConfig:
             How `preference_strength` was given: `"probability"` (0.5 to 1) or `"unit"` (0 to 1).
         min_reward_accuracy (`float`, *optional*, defaults to `0.6`):
             Accuracy on held-out pairs under which PPO may not use a reward model.
+        reward_thresholds (`dict` or `str`, *optional*):
+            What else is asked of it, as [`~rlhf_ext.evaluation.reward_models.Thresholds`]: a dict such as `{"ece":
+            {"max": 0.1}}`, or a YAML file with one. What they name is measured; without them, accuracy and length
+            bias alone.
         skip_reward_validation (`bool`, *optional*, defaults to `False`):
             Lets PPO use a reward model that fails its validation. It is measured and reported all the same.
         eval_prompts (`int`, *optional*):
@@ -133,6 +137,10 @@ class RLHFConfig:
     min_reward_accuracy: float = field(
         default=0.6, metadata={"help": "Held-out accuracy under which PPO may not use a reward model."}
     )
+    reward_thresholds: StageSettings = field(
+        default=None,
+        metadata={"help": 'What PPO asks of a reward model, as JSON or a YAML file: \'{"ece": {"max": 0.1}}\'.'},
+    )
     skip_reward_validation: bool = field(
         default=False, metadata={"help": "Let PPO use a reward model that fails its validation."}
     )
@@ -170,6 +178,30 @@ class RLHFConfig:
             self.use_lora = True
         for name in (*STAGES, "lora"):
             self._check_settings(name)
+        if self.reward_thresholds is not None:
+            self.reward_thresholds = self._read_thresholds(self.reward_thresholds)
+
+    def _read_thresholds(self, given: dict | str) -> dict:
+        import yaml
+
+        from ..evaluation.reward_models import Thresholds
+
+        try:
+            if not isinstance(given, str):
+                thresholds = Thresholds(given)
+            elif given.lstrip().startswith("{"):
+                thresholds = Thresholds(yaml.safe_load(given))  # JSON is YAML
+            else:
+                thresholds = Thresholds.from_file(given)
+        except (ValueError, yaml.YAMLError) as error:
+            raise ValueError(f"`reward_thresholds`: {error}") from error
+        for measure in ("best_of_n", "ensemble"):
+            if measure in thresholds.measures:
+                raise ValueError(
+                    f"`reward_thresholds` ask for {measure.replace('_', '-')}, which a run cannot measure: it has one "
+                    "reward model and no gold one. Use `rlhf-ext validate`, or `validate_reward_model`."
+                )
+        return thresholds.to_dict()
 
     def _check_settings(self, name: str) -> None:
         import json

@@ -97,7 +97,8 @@ def _curves(name: str, log: list[dict[str, Any]]) -> list[Curve]:
 
 def _summary(name: str, result: dict[str, Any]) -> str:
     if name == "validation":
-        return f"accuracy {Estimate.from_dict(result['accuracy'])} on {result['accuracy']['n']} held-out pairs"
+        accuracy = Estimate.from_dict(result["estimates"]["accuracy"])
+        return f"accuracy {accuracy} on {accuracy.n} held-out pairs"
     if "steps" in result:
         return f"{result['steps']} optimizer steps"
     return f"{len(result['answers'])} answers" if "answers" in result else ""
@@ -110,12 +111,17 @@ def _notes(results: dict[str, dict[str, Any]]) -> list[str]:
     ]
     validation = results["validation"]
     if validation:
-        groups = ", ".join(f"{name} {Estimate.from_dict(value)}" for name, value in validation["by_category"].items())
-        notes.append(
-            f"Reward model on held-out pairs: accuracy {Estimate.from_dict(validation['accuracy'])}"
-            + (f"; by category: {groups}" if groups else "")
-            + f"; correlation of score and length {validation['length_correlation']:.2f}."
-        )
+        found = {name: Estimate.from_dict(fields) for name, fields in validation["estimates"].items()}
+        groups = [f"{name.split('.', 1)[1]} {e}" for name, e in found.items() if name.startswith("accuracy.")]
+        others = [f"{name} {e}" for name, e in found.items() if not name.startswith(("accuracy", "length."))]
+        bias = found.get("length.partial_correlation")
+        parts = [
+            f"Reward model on held-out pairs: accuracy {found['accuracy']}",
+            f"by category: {', '.join(groups)}" if groups else "",
+            "" if bias is None else f"correlation of score and length at equal preference {bias}",
+            ", ".join(others),
+        ]
+        notes.append("; ".join(part for part in parts if part) + ".")
         if validation["refusal"]:
             notes.append(f"The reward model failed its validation: {validation['refusal']}.")
     return notes

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils import is_peft_model
@@ -18,7 +18,7 @@ from trl import SFTTrainer
 
 from ..data.preferences import STRENGTH
 from ..evaluation.before_after import Answers, sequence_logprobs
-from ..evaluation.reward_models import RewardValidation, validate_reward_model
+from ..evaluation.reward_models import Thresholds, validate_reward_model
 from ..generation import LocalGenerator
 from ..rewards.model import RewardModel
 from ..trainers import DPOTrainer, PPOTrainer, RewardTrainer
@@ -136,9 +136,14 @@ def load_reward(run: Run) -> RewardModel:
 
 
 def validate(run: Run, heldout: Dataset, title: str) -> dict[str, Any]:
-    """The reward model on held-out pairs."""
-    validation: RewardValidation = validate_reward_model(load_reward(run), heldout)
-    return {**validation.to_dict(), "refusal": validation.refusal(run.config.min_reward_accuracy)}
+    """The reward model on held-out pairs: what its thresholds name is measured, accuracy and length bias always."""
+    config = run.config
+    thresholds = None if config.reward_thresholds is None else Thresholds(cast(dict, config.reward_thresholds))
+    asked = set() if thresholds is None else thresholds.measures
+    validation = validate_reward_model(load_reward(run), heldout, measures={"length", *asked}, seed=config.seed)
+    reasons = [validation.refusal(config.min_reward_accuracy)]
+    reasons += [] if thresholds is None else thresholds.failures(validation)
+    return {**validation.to_dict(), "refusal": "; ".join(reason for reason in reasons if reason) or None}
 
 
 def align_ppo(

@@ -105,6 +105,8 @@ class RLHFTrainer:
             raise ValueError(
                 "`reward_funcs` are for PPO; DPO learns from the pairs. Set algorithm='ppo', or drop them."
             )
+        if reward_funcs is not None and self.config.reward_thresholds is not None:
+            raise ValueError("`reward_thresholds` are asked of a reward model; with `reward_funcs` none is validated.")
         self.reward_funcs = reward_funcs
         self.tokenizer = tokenizer or self._load_tokenizer()
         if not self.config.reward_is_remote:

@@ -12,7 +12,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from ..types import Completion
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import Completion, Prompt, is_messages
 
 
 def is_async(function: Any) -> bool:
@@ -82,7 +85,9 @@ def checked_scores(who: str, rewards: Any, completions: Sequence[Completion]) ->
     return scores
 
 
-def call_all(functions: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[float | None]]:
+def call_all(
+    functions: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]], kind: str = "component"
+) -> dict[str, list[float | None]]:
     """Calls reward functions on the same rows; async ones run at the same time, and beside the others.
 
     The call itself is synchronous, so that it can stand wherever a reward function does. Coroutines run in one event loop
@@ -93,12 +98,14 @@ def call_all(functions: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any
             By name.
         inputs (`Mapping[str, Mapping]`):
             The keyword arguments of each.
+        kind (`str`, *optional*, defaults to `"component"`):
+            What messages call a function.
 
     Returns:
         `dict[str, list[float | None]]`: checked scores, in the order of `functions`.
 
     Raises:
-        TypeError, ValueError: As in [`checked_scores`], naming the component.
+        TypeError, ValueError: As in [`checked_scores`], naming the function.
         Exception: Whatever a function raises, with a note that names it; those still running are cancelled.
     """
     pending: dict[str, Future] = {}
@@ -106,20 +113,64 @@ def call_all(functions: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any
     try:
         for name, function in functions.items():
             if is_async(function):
-                with Signed(f"the component {name!r}", inputs[name]["prompts"]):
+                with Signed(f"the {kind} {name!r}", inputs[name]["prompts"]):
                     coroutine = function(**inputs[name])
                 pending[name] = asyncio.run_coroutine_threadsafe(coroutine, _event_loop(os.getpid()))
         for name in sorted(
             functions, key=pending.__contains__
         ):  # those that are not async first: the others run meanwhile
-            with Signed(f"the component {name!r}", inputs[name]["prompts"]):
+            with Signed(f"the {kind} {name!r}", inputs[name]["prompts"]):
                 found[name] = pending[name].result() if name in pending else functions[name](**inputs[name])
     finally:
         for future in pending.values():
             future.cancel()  # without effect on those that are done
     return {
-        name: checked_scores(f"The component {name!r}", found[name], inputs[name]["completions"]) for name in functions
+        name: checked_scores(f"The {kind} {name!r}", found[name], inputs[name]["completions"]) for name in functions
     }
+
+
+def score_rows(
+    reward: Any,
+    prompts: Sequence[Prompt],
+    completions: Sequence[Completion],
+    columns: Mapping[str, Sequence[Any]] | None = None,
+) -> NDArray[np.float64]:
+    """Scores of completions by any reward function, sync or async, as an array: for use outside of a trainer.
+
+    Args:
+        reward (`RewardFunction`):
+            Called with keywords.
+        prompts, completions (`Sequence`):
+            One completion a prompt.
+        columns (`dict[str, Sequence]`, *optional*):
+            Other columns of the rows.
+
+    Returns:
+        Array of shape `(n,)`, in the function's unit; NaN where it gives None.
+
+    Raises:
+        TypeError, ValueError: As in [`checked_scores`], naming the function and the row.
+
+    Example:
+
+    ```python
+    >>> from rlhf_ext.rewards.calling import score_rows
+    >>> score_rows(lambda prompts, completions: [float(len(c)) for c in completions], ["a", "b"], ["xy", "z"]).tolist()
+    [2.0, 1.0]
+
+    ```
+    """
+    name = getattr(reward, "__name__", type(reward).__name__)
+    inputs = {"prompts": list(prompts), "completions": list(completions), **(columns or {})}
+    scores = call_all({name: reward}, {name: inputs}, kind="reward function")[name]
+    return np.array([np.nan if score is None else score for score in scores])
+
+
+def like_prompt(prompt: Prompt, completion: Completion) -> Completion:
+    """A text as the assistant's message where the prompt is messages; anything else as it is."""
+    if is_messages(prompt) and isinstance(completion, str):
+        return [{"role": "assistant", "content": completion}]
+    return completion
 
 
 @functools.cache

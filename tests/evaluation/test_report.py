@@ -18,6 +18,8 @@ from rlhf_ext.evaluation.report import (
     Curve,
     Example,
     Figure,
+    Intervals,
+    Measure,
     Report,
     Stage,
     render_html,
@@ -366,3 +368,58 @@ def test_a_failed_write_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest
         write_report(Report("New"), tmp_path)
     assert "Old" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert sorted(os.listdir(tmp_path)) == ["report.html", "report.json"]
+
+
+# ---- one model measured ----
+
+
+def measured_report() -> Report:
+    return Report(
+        title="A reward model",
+        measures=[
+            Measure("accuracy", "Accuracy " + HOSTILE, wilson(30, 40), "%", HOSTILE, "at least 0.7", "passes"),
+            Measure("ece", "ECE", Estimate(0.123, 0.0, 0.2, 40), "", "", "at most 0.1", "fails"),
+            Measure("auc", "AUC", None, note="Not measured: " + HOSTILE),
+        ],
+        plots=[
+            Curve("Reliability", "x", "y", {"right": [(0.5, 0.6), (0.9, 0.8)]}),
+            Intervals("By category " + HOSTILE, "share", {HOSTILE: wilson(3, 9), "b": bootstrap_mean([1.0])}, 0.5),
+            Intervals("Nothing", "share", {}),
+        ],
+    )
+
+
+def test_measures_have_value_interval_and_verdict() -> None:
+    report = measured_report()
+    page = render_html(report)
+    text = unescape(Elements(page).text)
+    assert "script" not in Elements(page).tags
+    for words in ("75%", "0.12", "at most 0.1", "not measured", "n = 40"):
+        assert words in text.replace("\xa0", " ")
+    assert "Of 2 measures: 1 ✓ passes, 1 ✗ fails." in text
+    assert len(svgs(page)) == 3
+    table = render_table(report, width=120)
+    assert "✗" not in table
+    assert re.search(r"ECE +0\.12 +\[0\.00, 0\.20\] +at most 0\.1 +fails", table)
+    assert "\x1b" not in table
+
+
+def test_the_reference_and_an_infinite_interval_stay_in_the_plot() -> None:
+    (svg,) = svgs(render_html(Report("r", plots=[Intervals("t", "x", {"a": bootstrap_mean([2.0])}, reference=0.5)])))
+    for element in svg.iter():
+        for name in ("x1", "x2", "cx"):
+            if name in element.attrib:
+                assert 0 <= float(element.attrib[name]) <= 440
+
+
+def test_measures_go_through_json() -> None:
+    report = measured_report()
+    again = Report.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False)))
+    assert again == report
+
+
+def test_a_measure_refuses_other_words() -> None:
+    with pytest.raises(ValueError, match="verdict must be"):
+        Measure("a", "A", None, verdict="ok")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unit must be"):
+        Measure("a", "A", None, unit="ms")  # type: ignore[arg-type]

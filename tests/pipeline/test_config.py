@@ -85,3 +85,26 @@ def test_a_peft_config_is_taken_for_both_tasks():
 )
 def test_a_hub_name_is_told_from_a_folder(path, remote):
     assert RLHFConfig("gpt2", reward_model_path=path).reward_is_remote is remote
+
+
+def test_thresholds_as_a_dict_as_json_and_from_a_file(tmp_path):
+    (tmp_path / "gate.yaml").write_text("ece: {max: 0.1}\n")
+    limits = {"ece": {"max": 0.1, "interval": False}}
+    for given in ({"ece": {"max": 0.1}}, '{"ece": {"max": 0.1}}', str(tmp_path / "gate.yaml")):
+        assert RLHFConfig(reward_thresholds=given).reward_thresholds == limits
+    assert RLHFConfig(reward_thresholds=limits).reward_thresholds == limits
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"acuracy": {"min": 0.7}}, "`reward_thresholds`: There is no figure 'acuracy'"),
+        ("{", "`reward_thresholds`"),
+        ({}, "`reward_thresholds`: Thresholds must be a mapping"),
+        ({"best_of_n.drop": {"max": 0.1}}, "ask for best-of-n, which a run cannot measure"),
+        ({"ensemble.auc": {"min": 0.5}}, "ask for ensemble, which a run cannot measure"),
+    ],
+)
+def test_thresholds_that_a_run_cannot_hold_to_are_refused(given, match):
+    with pytest.raises(ValueError, match=match):
+        RLHFConfig(reward_thresholds=given)

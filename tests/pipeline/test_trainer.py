@@ -131,6 +131,39 @@ def test_a_reward_model_that_fails_its_validation_stops_ppo(tiny, tmp_path, data
     assert (tmp_path / "run" / "reward_model").is_dir()
 
 
+def test_a_reward_model_that_fails_a_threshold_stops_ppo_unless_told_by_name(
+    tiny, reward_folder, tmp_path, data, heldout, caplog
+):
+    limits = {"probes.filler.raised": {"max": 0.0}, "temperature": {"min": 1e9}}
+    changes = {"reward_model_path": reward_folder, "reward_thresholds": limits, "min_reward_accuracy": 0.0}
+    run = config(tiny, tmp_path / "run", skip_reward_validation=False, **changes)
+    with pytest.raises(
+        ValueError, match="fails its validation: .*temperature is .* and at least 1e\\+09 is asked for"
+    ):
+        RLHFTrainer(config=run).train(data, heldout)
+    assert not (tmp_path / "run" / "policy").exists()
+    result = RLHFTrainer(config=config(tiny, tmp_path / "other", **changes)).train(data, heldout)
+    assert any("failed its validation" in note and "temperature" in note for note in result.report.notes)
+    assert Path(result.policy_path).is_dir()
+
+
+def test_what_no_threshold_asks_for_costs_no_forward(tiny, reward_folder, tmp_path, data, heldout, monkeypatch):
+    monkeypatch.setattr(PPOTrainer, "train", None)
+    scored = []
+    score = RewardModel.score
+    monkeypatch.setattr(RewardModel, "score", lambda self, p, r: scored.append(len(r)) or score(self, p, r))
+    run = config(tiny, tmp_path / "run", reward_model_path=reward_folder)
+    with pytest.raises(TypeError):  # at PPO
+        RLHFTrainer(config=run).train(data, heldout)
+    assert scored == [2 * len(heldout)]
+
+
+def test_thresholds_and_own_rewards(tiny, tmp_path):
+    run = config(tiny, tmp_path / "run", reward_thresholds={"ece": {"max": 0.1}})
+    with pytest.raises(ValueError, match="`reward_thresholds` are asked of a reward model"):
+        RLHFTrainer(config=run, reward_funcs=vowels)
+
+
 def test_a_reward_model_that_is_there_is_used_not_trained(tiny, reward_folder, tmp_path, data, heldout, monkeypatch):
     monkeypatch.setattr("rlhf_ext.trainers.RewardTrainer.train", None)
     run = config(tiny, tmp_path / "run", reward_model_path=reward_folder)
