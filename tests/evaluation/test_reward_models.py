@@ -411,14 +411,14 @@ def test_an_async_reward_function_also_within_a_running_loop():
     assert asyncio.run(notebook()) == 1.0
 
 
-@pytest.mark.parametrize(("score", "match"), [(math.nan, "gave nan for row 0"), (math.inf, "gave inf for row 0")])
+@pytest.mark.parametrize(("score", "match"), [(math.nan, "gave nan for completion 0"), (math.inf, "gave inf for completion 0")])
 def test_a_score_that_is_no_number_is_named(score, match):
     with pytest.raises(ValueError, match=match):
         validate_reward_model(Rule(lambda text: score), pairs(["aa"], ["a"]))
 
 
 def test_the_wrong_number_of_scores():
-    with pytest.raises(ValueError, match="gave 1 scores for 2 completions"):
+    with pytest.raises(ValueError, match="gave 1 rewards for 2 completions"):
         validate_reward_model(lambda **columns: [1.0], pairs(["aa"], ["a"]))
 
 
