@@ -79,7 +79,7 @@ def curve_of(method: str, rate: float, epochs: int, seed: int, rollouts: int, wo
     """Trains once; reward, KL, completions and CPU time after each rollout."""
     import torch
     import trl
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
     import rlhf_ext
 
@@ -121,6 +121,7 @@ def curve_of(method: str, rate: float, epochs: int, seed: int, rollouts: int, wo
         callbacks=[probe],
         **critic,
     )
+    trainer.remove_callback(PrinterCallback)
     probe.started = time.process_time()
     trainer.train()
     return probe.curve

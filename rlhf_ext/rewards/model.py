@@ -153,8 +153,8 @@ class RewardModel:
             ids = self.tokenizer(text, add_special_tokens=not begun)["input_ids"]
         if self.max_length is not None and len(ids) > self.max_length:
             logger.warning_once(
-                f"A text of {len(ids)} tokens is longer than the reward model {self.__name__} reads "
-                f"({self.max_length}): its beginning is cut off."
+                f"A text is longer than the {self.max_length} tokens that the reward model {self.__name__} reads: its "
+                "beginning is cut off."
             )
             ids = ids[-self.max_length :]
         return ids

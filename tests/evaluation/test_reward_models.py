@@ -411,7 +411,9 @@ def test_an_async_reward_function_also_within_a_running_loop():
     assert asyncio.run(notebook()) == 1.0
 
 
-@pytest.mark.parametrize(("score", "match"), [(math.nan, "gave nan for completion 0"), (math.inf, "gave inf for completion 0")])
+@pytest.mark.parametrize(
+    ("score", "match"), [(math.nan, "gave nan for completion 0"), (math.inf, "gave inf for completion 0")]
+)
 def test_a_score_that_is_no_number_is_named(score, match):
     with pytest.raises(ValueError, match=match):
         validate_reward_model(Rule(lambda text: score), pairs(["aa"], ["a"]))

@@ -32,7 +32,7 @@ class Limit:
     def __str__(self) -> str:
         parts = [f"at least {self.min:g}"] if self.min is not None else []
         parts += [f"at most {self.max:g}"] if self.max is not None else []
-        return " and ".join(parts) + (", interval and all" if self.interval else "")
+        return " and ".join(parts) + (" over its whole interval" if self.interval else "")
 
 
 class Thresholds:
