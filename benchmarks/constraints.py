@@ -22,6 +22,8 @@ import tempfile
 import time
 from typing import Any
 
+from quiet import QUIET
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -77,12 +79,7 @@ def train(side: str, seed: int, model: str, rollouts: int) -> dict[str, float]:
             learning_rate=1e-2,
             kl_coef=0.0,
             entropy_coef=0.02,
-            bf16=False,
-            use_cpu=True,
-            report_to="none",
-            disable_tqdm=True,
-            gradient_checkpointing=False,
-            save_strategy="no",
+            **QUIET,
             logging_strategy="no",
         )
         trainer = PPOTrainer(

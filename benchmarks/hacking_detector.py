@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quiet import QUIET
 
 USEFUL = re.findall(
     r"\w+",
@@ -211,12 +212,7 @@ def run(kind: str, seed: int, rollouts: int, work: dict[str, Any]) -> dict[str, 
         max_completion_length=32,
         lr_scheduler_type="constant",
         seed=seed,
-        bf16=False,
-        use_cpu=True,
-        report_to="none",
-        disable_tqdm=True,
-        gradient_checkpointing=False,
-        save_strategy="no",
+        **QUIET,
         logging_steps=4,
     )
     trainer = PPOTrainer(

@@ -21,6 +21,8 @@ import tempfile
 import time
 from typing import Any
 
+from quiet import QUIET
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -42,12 +44,7 @@ def build(module: Any, kind: str, folder: str, data: Any) -> Any:
     args = getattr(module, f"{kind}Config")(
         tempfile.mkdtemp(),
         per_device_train_batch_size=4,
-        bf16=False,
-        use_cpu=True,
-        report_to="none",
-        disable_tqdm=True,
-        gradient_checkpointing=False,
-        save_strategy="no",
+        **QUIET,
     )
     trainer = getattr(module, f"{kind}Trainer")(
         model, args=args, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(folder)

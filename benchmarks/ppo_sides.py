@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import transformers
 from datasets import Dataset
+from quiet import QUIET
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 
@@ -70,12 +71,7 @@ def train(side: str, work: dict[str, Any], seed: int) -> list[dict[str, float]]:
     args = PPOConfig(
         tempfile.mkdtemp(),
         seed=seed,
-        bf16=False,
-        use_cpu=True,
-        report_to="none",
-        disable_tqdm=True,
-        gradient_checkpointing=False,
-        save_strategy="no",
+        **QUIET,
         logging_steps=1,
         num_sample_generations=0,
         stop_token="eos",

@@ -20,6 +20,8 @@ import time
 from itertools import pairwise, product
 from typing import Any
 
+from quiet import QUIET
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -97,12 +99,7 @@ def curve_of(method: str, rate: float, epochs: int, seed: int, rollouts: int, wo
         max_completion_length=LENGTH,
         lr_scheduler_type="constant",
         seed=seed,
-        bf16=False,
-        use_cpu=True,
-        report_to="none",
-        disable_tqdm=True,
-        gradient_checkpointing=False,
-        save_strategy="no",
+        **QUIET,
         logging_steps=10,
         **kl,
     )
