@@ -34,12 +34,12 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-LENGTH, VOCABULARY, MEMBERS, FLIPPED = 24, 400, 5, 0.25
-PAIRS, REWARD_STEPS, REWARD_RATE = 300, 150, 1e-2
-ROLLOUT, ROLLOUTS, EVERY, RATE, KL_COEF = 32, 40, 5, 3e-3, 0.01
+LENGTH, VOCABULARY, MEMBERS, FLIPPED = 24, 1500, 5, 0.25
+PAIRS, REWARD_STEPS, SINGLE_RATE, MEMBER_RATE = 300, 80, 3e-3, 1e-2
+ROLLOUT, ROLLOUTS, EVERY, RATE, KL_COEF = 32, 15, 3, 3e-3, 0.01
 SAMPLES, SUBSETS = 64, (1, 2, 4, 8, 16, 32, 64)
 UNCERTAINTY_COEF = 0.5
-METHODS = ("single", "mean", "worst_case", "uncertainty_weighted")
+METHODS = ("single", "member", "mean", "worst_case", "uncertainty_weighted")
 
 
 class WordValues:
@@ -109,13 +109,15 @@ def labelled_pairs(work: dict[str, Any], gold: WordValues, seed: int, count: int
 
 def proxies(work: dict[str, Any], pairs: Any, folder: Path, seed: int, steps: int) -> list[Proxy]:
     """The single reward model on all pairs, and the readings of an ensemble trained with the same settings."""
+    from transformers import PrinterCallback
+
     from rlhf_ext import RewardConfig, RewardModel, RewardTrainer
     from rlhf_ext.trainers.reward_ensemble import last_layers, train_reward_ensemble
 
     args = RewardConfig(
         str(folder / "checkpoints"),
         max_steps=steps,
-        learning_rate=REWARD_RATE,
+        learning_rate=MEMBER_RATE,
         per_device_train_batch_size=16,
         seed=seed + 500,
         bf16=False,
@@ -126,17 +128,21 @@ def proxies(work: dict[str, Any], pairs: Any, folder: Path, seed: int, steps: in
         save_strategy="no",
     )
     peft = last_layers(work["folder"])
-    single = RewardTrainer(work["folder"], copy.copy(args), train_dataset=pairs, peft_config=copy.deepcopy(peft))
+    own = copy.copy(args)
+    own.learning_rate = SINGLE_RATE
+    single = RewardTrainer(work["folder"], own, train_dataset=pairs, peft_config=copy.deepcopy(peft))
+    single.remove_callback(PrinterCallback)
     single.train()
     model = RewardModel(single.model, work["tokenizer"], batch_size=64)
     args.seed = seed
-    ensemble = train_reward_ensemble(
-        work["folder"], pairs, folder / "ensemble", MEMBERS, args, peft_config=peft, reference_rows=len(pairs)
-    )
+    options = {"peft_config": peft, "bootstrap": False, "reference_rows": len(pairs)}
+    ensemble = train_reward_ensemble(work["folder"], pairs, folder / "ensemble", MEMBERS, args, **options)
     texts = [*pairs["chosen"], *pairs["rejected"]]
     reference = model.score([*pairs["prompt"]] * 2, texts)
     found = [Proxy("single", model, float(reference.mean()), float(reference.std()))]
-    for combine in METHODS[1:]:
+    member = RewardModel(folder / "ensemble" / "member_0", batch_size=64)
+    found.append(Proxy("member", member, float(ensemble.centre[0]), float(ensemble.scale[0])))
+    for combine in METHODS[2:]:
         reading = type(ensemble).from_folder(
             folder / "ensemble", combine=combine, uncertainty_coef=UNCERTAINTY_COEF, batch_size=64
         )
@@ -163,7 +169,7 @@ def ppo(proxy: Proxy, work: dict[str, Any], gold: WordValues, seed: int, rollout
     """Gold, proxy and KL on held-out prompts while PPO trains on the proxy."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, TrainerCallback
+    from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
 
     from rlhf_ext import PPOConfig, PPOTrainer
     from rlhf_ext.evaluation.before_after import sequence_logprobs
@@ -216,6 +222,7 @@ def ppo(proxy: Proxy, work: dict[str, Any], gold: WordValues, seed: int, rollout
         value_model="shared",
         callbacks=[Probe()],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     return curve
 

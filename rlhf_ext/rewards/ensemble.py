@@ -260,19 +260,7 @@ class RewardEnsemble:
         Raises:
             ValueError: If the lengths differ, or a score is NaN or infinite (named by member and row).
         """
-        if len(prompts) != len(responses):
-            raise ValueError(
-                f"{len(prompts)} prompts but {len(responses)} responses: one response a prompt is needed."
-            )
-        scores = torch.empty(len(self), len(prompts))
-        for part, places in self._parts:
-            scores[places] = part.score(prompts, responses)
-        bad = (~torch.isfinite(scores)).nonzero()
-        if len(bad):
-            member, row = bad[0].tolist()
-            raise ValueError(
-                f"Member {self.names[member]} of the reward ensemble gave {scores[member, row]} for row {row}: {prompts[row]!r}."
-            )
+        scores = self._raw(prompts, responses)
         if self.centre is not None and self.scale is not None:
             scores = (scores - self.centre[:, None]) / self.scale[:, None]
         return scores
@@ -298,8 +286,7 @@ class RewardEnsemble:
         Raises:
             ValueError: If there are fewer than two texts, or a member scores them all alike.
         """
-        self.centre = self.scale = None
-        raw = self.score(prompts, responses)
+        raw = self._raw(prompts, responses)
         places = [scale_of(row, name) for row, name in zip(raw, self.names, strict=True)]
         self.centre = torch.tensor([centre for centre, _ in places])
         self.scale = torch.tensor([spread if scale else 1.0 for _, spread in places])
@@ -310,6 +297,23 @@ class RewardEnsemble:
         for part, _ in self._parts:
             part.to(device)
         return self
+
+    def _raw(self, prompts: Sequence[Prompt], responses: Sequence[Completion]) -> torch.Tensor:
+        """Scores in each member's own units."""
+        if len(prompts) != len(responses):
+            raise ValueError(
+                f"{len(prompts)} prompts but {len(responses)} responses: one response a prompt is needed."
+            )
+        scores = torch.empty(len(self), len(prompts))
+        for part, places in self._parts:
+            scores[places] = part.score(prompts, responses)
+        bad = (~torch.isfinite(scores)).nonzero()
+        if len(bad):
+            member, row = bad[0].tolist()
+            raise ValueError(
+                f"Member {self.names[member]} of the reward ensemble gave {scores[member, row]} for row {row}: {prompts[row]!r}."
+            )
+        return scores
 
 
 def scale_of(scores: torch.Tensor, name: str) -> tuple[float, float]:

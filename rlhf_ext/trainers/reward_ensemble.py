@@ -122,12 +122,11 @@ def train_reward_ensemble(
     reference = _responses(train_dataset.select(range(min(reference_rows, len(train_dataset)))))
     for number in range(len(run.members), members):
         data = _resample(train_dataset, args.seed, number) if bootstrap else train_dataset
-        trainer = run.train(
-            number, f"Reward model {number + 1}/{members}", str(model), data, peft_config, trainer_options
+        run.train(
+            number, f"Reward model {number + 1}/{members}", str(model), data, peft_config, reference, trainer_options
         )
-        scorer = RewardModel(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
-        run.finish(number, *scale_of(scorer.score(*reference), f"member_{number}"))
-    return RewardEnsemble.from_folder(output_dir, members=members)
+    loading = {"trust_remote_code": True} if args.trust_remote_code else {}
+    return RewardEnsemble.from_folder(output_dir, members=members, **loading)
 
 
 def last_layers(model: str | Path, share: float = 1 / 8, rank: int = 16, **config_kwargs: Any) -> Any:
@@ -195,14 +194,20 @@ class _EnsembleRun:
         self._write()
 
     def train(
-        self, number: int, title: str, model: str, data: Dataset, peft_config: Any, options: dict[str, Any]
-    ) -> Any:
-        """Trains a member from its last checkpoint, if there is one, and moves it into its folder whole."""
+        self,
+        number: int,
+        title: str,
+        model: str,
+        data: Dataset,
+        peft_config: Any,
+        reference: tuple[list[Prompt], list[Completion]],
+        options: dict[str, Any],
+    ) -> None:
+        """Trains a member from its last checkpoint, if there is one, moves it into its folder whole, and records it."""
         args = copy.copy(self.args)
         args.output_dir, args.seed = str(self._checkpoints(number)), self.args.seed + number
-        trainer = RewardTrainer(
-            model, args, train_dataset=data, peft_config=copy.deepcopy(peft_config), **options
-        )  # which seeds before it loads the model: head and adapter start from the member's own seed
+        # The trainer seeds before it loads the model: head and adapter start from the member's own seed.
+        trainer = RewardTrainer(model, args, train_dataset=data, peft_config=copy.deepcopy(peft_config), **options)
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
         if not args.disable_tqdm:
@@ -210,15 +215,14 @@ class _EnsembleRun:
         trainer.train(resume_from_checkpoint=_last_checkpoint(self._checkpoints(number)))
         partial, target = self.folder / f".member_{number}.partial", self.folder / f"member_{number}"
         trainer.save_model(str(partial))
+        scorer = RewardModel(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
+        centre, scale = scale_of(scorer.score(*reference), target.name)
         if self._is_main:
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)
-        return trainer
-
-    def finish(self, number: int, centre: float, scale: float) -> None:
-        """Records that a member is finished, and where its scores lie; its checkpoints are no longer needed."""
-        self.args.distributed_state.wait_for_everyone()
-        self.members.append({"folder": f"member_{number}", "centre": centre, "scale": scale})
+        trainer.accelerator.wait_for_everyone()
+        trainer.accelerator.free_memory()
+        self.members.append({"folder": target.name, "centre": centre, "scale": scale})
         self._write()
         if self._is_main:
             shutil.rmtree(self._checkpoints(number).parent, ignore_errors=True)

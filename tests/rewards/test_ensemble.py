@@ -296,12 +296,15 @@ def test_on_the_reference_texts_each_member_has_mean_0_and_deviation_1(models):
 
 def test_a_member_without_a_scale_is_named(models):
     ensemble = RewardEnsemble(models)
+    ensemble.standardize(PROMPTS, TEXTS)
+    before = ensemble.centre
     with torch.no_grad():
         ensemble._parts[1][0].model.score.weight.zero_()
     with pytest.raises(ValueError, match="Member other gives all 6 reference texts the same score, 0"):
         ensemble.standardize(PROMPTS, TEXTS)
     with pytest.raises(ValueError, match="at least two reference texts, got 1"):
         ensemble.standardize(PROMPTS[:1], TEXTS[:1])
+    assert ensemble.centre is before
 
 
 def test_members_that_were_not_put_on_one_scale_are_pointed_out(models, caplog):

@@ -1,22 +1,41 @@
 """Training an ensemble in one call: members that differ, a folder that goes on, and a run that is told apart."""
 
 import json
+import shutil
 
 import pytest
 import torch
+import trl
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import TrainerCallback
 
+import rlhf_ext
 from rlhf_ext import RewardConfig, RewardModel
 from rlhf_ext.embedded import tiny_model
 from rlhf_ext.rewards.ensemble import RewardEnsemble
 from rlhf_ext.trainers.reward_ensemble import _resample, _responses, last_layers, train_reward_ensemble
 
 
+def settings(output_dir):
+    return {
+        "output_dir": str(output_dir),
+        "max_steps": 3,
+        "learning_rate": 1e-2,
+        "save_steps": 2,
+        "bf16": False,
+        "use_cpu": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "gradient_checkpointing": False,
+        "logging_steps": 1,
+        "per_device_train_batch_size": 4,
+    }
+
+
 @pytest.fixture
-def config(quick):
-    return RewardConfig(**{**quick, "max_steps": 3, "learning_rate": 1e-2, "save_strategy": "steps", "save_steps": 2})
+def config(tmp_path):
+    return RewardConfig(**settings(tmp_path / "unused"))
 
 
 class Count(TrainerCallback):
@@ -31,10 +50,20 @@ class Count(TrainerCallback):
             raise KeyboardInterrupt
 
 
+@pytest.fixture(scope="module")
+def finished(tiny, preferences, tmp_path_factory):
+    """A finished ensemble of two, trained once."""
+    folder = tmp_path_factory.mktemp("finished") / "ensemble"
+    train_reward_ensemble(tiny, preferences, folder, members=2, args=RewardConfig(**settings("elsewhere")))
+    return folder
+
+
 @pytest.fixture
-def trained(tiny, preferences, config, tmp_path):
+def trained(finished, tmp_path):
+    """A copy of it, and what it loads as."""
     folder = tmp_path / "ensemble"
-    return folder, train_reward_ensemble(tiny, preferences, folder, members=2, args=config)
+    shutil.copytree(finished, folder)
+    return folder, RewardEnsemble.from_folder(folder)
 
 
 def scores(ensemble, preferences):
@@ -206,3 +235,24 @@ def test_an_adapter_of_the_users_own_is_not_changed(tiny, preferences, config, t
     )
     assert lora.target_modules == "all-linear"
     assert lora.modules_to_save is None
+
+
+@pytest.mark.parametrize("kind", ["PPO", "GRPO"])
+def test_trainers_take_it_and_log_its_disagreement(kind, trained, tiny, prompts, tmp_path):
+    _, ensemble = trained
+    ensemble.combine = "uncertainty_weighted"
+    config = {**settings(tmp_path / "out"), "max_steps": 1, "save_strategy": "no", "max_completion_length": 6}
+    module = rlhf_ext if kind == "PPO" else trl
+    critic = {"value_model": "shared"} if kind == "PPO" else {}
+    trainer = getattr(module, f"{kind}Trainer")(
+        tiny,
+        ensemble,
+        args=getattr(module, f"{kind}Config")(**config, **({} if kind == "PPO" else {"num_generations": 2})),
+        train_dataset=prompts,
+        **critic,
+    )
+    trainer.train()
+    log = next(entry for entry in trainer.state.log_history if "reward" in entry)
+    assert log["ensemble/disagreement"] > 0
+    assert log["ensemble/lower"] < log["ensemble/mean"] < log["ensemble/upper"]
+    assert log["rewards/ensemble/mean"] < log["ensemble/mean"]  # less the variance
