@@ -46,6 +46,11 @@ class EnsembleScores:
     upper: torch.Tensor
     disagreement: torch.Tensor
 
+    def combined(self, combine: str = "mean", uncertainty_coef: float = 1.0) -> torch.Tensor:
+        """One reward a response, shape `(n,)`; the arguments are those of [`RewardEnsemble`]."""
+        _check_combine(combine)
+        return _COMBINE[combine](self, uncertainty_coef)
+
 
 _COMBINE: dict[str, Callable[[EnsembleScores, float], torch.Tensor]] = {
     "mean": lambda scores, _: scores.mean,
@@ -53,6 +58,11 @@ _COMBINE: dict[str, Callable[[EnsembleScores, float], torch.Tensor]] = {
     "lower": lambda scores, _: scores.lower,
     "uncertainty_weighted": lambda scores, coef: scores.mean - coef * scores.disagreement**2,
 }
+
+
+def _check_combine(combine: str) -> None:
+    if combine not in _COMBINE:
+        raise ValueError(f"`combine` must be one of {tuple(_COMBINE)}, got {combine!r}.")
 
 
 class RewardEnsemble:
@@ -119,8 +129,7 @@ class RewardEnsemble:
         progress: bool = False,
         **model_kwargs: Any,
     ):
-        if combine not in _COMBINE:
-            raise ValueError(f"`combine` must be one of {tuple(_COMBINE)}, got {combine!r}.")
+        _check_combine(combine)
         if not (uncertainty_coef >= 0 and math.isfinite(uncertainty_coef)):
             raise ValueError(f"`uncertainty_coef` must be at least 0, got {uncertainty_coef}.")
         if bounds != "min_max" and not (isinstance(bounds, int | float) and 0 <= bounds < math.inf):
@@ -217,14 +226,13 @@ class RewardEnsemble:
     ) -> list[float | None]:
         """TRL's reward-function protocol: the combined reward. Means go to `log_metric`, rows to `log_extra`."""
         scores = self.predict(prompts, completions)
-        reward = _COMBINE[self.combine](scores, self.uncertainty_coef)
         shown = {name: getattr(scores, name) for name in ("mean", "lower", "upper", "disagreement")}
         if (log_metric := columns.get("log_metric")) and len(completions):
             for name, values in shown.items():
                 log_metric(f"{self.__name__}/{name}", values.mean().item())
         if log_extra := columns.get("log_extra"):
             log_extra(f"{self.__name__}/disagreement", scores.disagreement.tolist())
-        return [float(value) for value in reward]
+        return scores.combined(self.combine, self.uncertainty_coef).tolist()
 
     def predict(self, prompts: Sequence[Prompt], responses: Sequence[Completion]) -> EnsembleScores:
         """Mean, bounds and disagreement, one a response.
