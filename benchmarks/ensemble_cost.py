@@ -25,7 +25,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-MEMBERS, LAYERS, WIDTH, TEXTS = 5, 16, 256, 16
+MEMBERS, LAYERS, WIDTH, TEXTS = 5, 16, 256, 8
 TARGET = 1.6
 """At most this many times one member's time, with adapters on the last eighth of the layers (the default)."""
 

@@ -155,9 +155,10 @@ def last_layers(model: str | Path, share: float = 1 / 8, rank: int = 16, **confi
 
     if not 0 < share <= 1:
         raise ValueError(f"`share` must be in (0, 1], got {share}.")
+    config = AutoConfig.from_pretrained(str(model), **config_kwargs)
     with torch.device("meta"):  # names without weights
         skeleton = AutoModelForSequenceClassification.from_config(
-            AutoConfig.from_pretrained(str(model), **config_kwargs)
+            config, trust_remote_code=config_kwargs.get("trust_remote_code")
         )
     layers = transformer_layers(skeleton)
     if not layers:

@@ -8,7 +8,7 @@ import torch
 import trl
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import TrainerCallback
+from transformers import GPT2Config, TrainerCallback
 
 import rlhf_ext
 from rlhf_ext import RewardConfig, RewardModel
@@ -102,6 +102,14 @@ def test_by_default_the_last_layers_are_adapted_and_the_trunk_is_shared(tmp_path
     assert last_layers(base, share=0.5).layers_to_transform == [2, 3]
     with pytest.raises(ValueError, match=r"`share` must be in \(0, 1\], got 0"):
         last_layers(base, share=0)
+
+
+def test_the_last_layers_are_found_in_other_architectures(tmp_path):
+    GPT2Config(n_layer=17, n_embd=32, n_head=2).save_pretrained(tmp_path)
+    config = last_layers(tmp_path, rank=4)
+    assert config.layers_to_transform == [15, 16]
+    assert sorted(config.target_modules) == ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
+    assert (config.r, config.lora_alpha) == (4, 8)
 
 
 def test_the_same_call_trains_nothing_again_and_more_members_are_added(trained, tiny, preferences, config):
