@@ -194,7 +194,10 @@ class RewardEnsemble:
     def from_adapters(
         cls, model: nn.Module, tokenizer: PreTrainedTokenizerBase | None = None, **options: Any
     ) -> RewardEnsemble:
-        """The adapters of one `PeftModel` in memory as members. `options` are those of [`RewardEnsemble`]."""
+        """The adapters of one `PeftModel` in memory as members; scoring changes which one is active.
+
+        `options` are those of [`RewardEnsemble`].
+        """
         reading, others = _split(options)
         return cls(AdaptersOnOneBase(model, tokenizer, **reading), **others)
 
