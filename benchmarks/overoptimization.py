@@ -36,7 +36,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LENGTH, VOCABULARY, MEMBERS, FLIPPED = 24, 1500, 5, 0.25
-PAIRS, REWARD_STEPS, SINGLE_RATE, MEMBER_RATE = 300, 80, 3e-3, 1e-2
+PAIRS, REWARD_STEPS, RANK, SINGLE_RATE, MEMBER_RATE = 300, 80, 16, 3e-3, 1e-2
 ROLLOUT, ROLLOUTS, EVERY, RATE, KL_COEF = 32, 15, 3, 3e-3, 0.01
 SAMPLES, SUBSETS = 64, (1, 2, 4, 8, 16, 32, 64)
 UNCERTAINTY_COEF = 0.5
@@ -136,7 +136,7 @@ def proxies(work: dict[str, Any], pairs: Any, folder: Path, seed: int, steps: in
         gradient_checkpointing=False,
         save_strategy="no",
     )
-    peft = last_layers(work["folder"])
+    peft = last_layers(work["folder"], rank=RANK)
     own = copy.copy(args)
     own.learning_rate = SINGLE_RATE
     single = RewardTrainer(work["folder"], own, train_dataset=pairs, peft_config=copy.deepcopy(peft))

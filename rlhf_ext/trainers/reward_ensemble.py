@@ -26,26 +26,18 @@ from .reward import RewardConfig, RewardTrainer
 
 # Beginnings of settings that do not change what is trained: they may differ when a run goes on.
 _FREE = (
-    "output_dir",
-    "logging_",
-    "log_",
-    "report_to",
-    "save_",
-    "eval_",
-    "disable_tqdm",
-    "run_name",
-    "hub_",
-    "push_to_hub",
-)
-_FREE += (
-    "dataloader_",
-    "dataset_num_proc",
-    "do_",
-    "resume_from_checkpoint",
-    "include_",
-    "use_cpu",
-    "project",
-    "trackio_",
+    *("output_dir", "run_name", "project", "trackio_", "logging_", "log_", "report_to", "disable_tqdm", "include_"),
+    *(
+        "save_",
+        "eval_",
+        "hub_",
+        "push_to_hub",
+        "resume_from_checkpoint",
+        "do_",
+        "dataloader_",
+        "dataset_num_proc",
+        "use_cpu",
+    ),
 )
 
 
@@ -83,7 +75,7 @@ def train_reward_ensemble(
         args ([`RewardConfig`], *optional*):
             Settings of each member's training. Its `output_dir` is not used; member k trains with `seed + k`.
         peft_config (`PeftConfig` or `None`, *optional*, defaults to `"last_layers"`):
-            By default LoRA of rank 16 on all linear modules of the last eighth of the layers (at least one), so that scoring
+            By default LoRA of rank 8 on all linear modules of the last eighth of the layers (at least one), so that scoring
             with five members takes about 1.6 times one model's time; see [`last_layers`]. None trains whole models.
         bootstrap (`bool`, *optional*, defaults to `True`):
             Whether each member trains on as many rows drawn with replacement; if not, on the rows as they are, and members
@@ -130,7 +122,7 @@ def train_reward_ensemble(
     return RewardEnsemble.from_folder(output_dir, members=members, **loading)
 
 
-def last_layers(model: str | Path, share: float = 1 / 8, rank: int = 16, **config_kwargs: Any) -> Any:
+def last_layers(model: str | Path, share: float = 1 / 8, rank: int = 8, **config_kwargs: Any) -> Any:
     """LoRA on all linear modules of the last layers, so that members share all layers below.
 
     With a share s of the layers adapted, K members take about 1 + (K - 1) s times one model's arithmetic: 1.5 times for
@@ -141,7 +133,7 @@ def last_layers(model: str | Path, share: float = 1 / 8, rank: int = 16, **confi
             Folder or hub name of the base, whose config tells the number of layers.
         share (`float`, *optional*, defaults to `1/8`):
             Share of the layers to adapt, in (0, 1]; rounded down, at least one layer.
-        rank (`int`, *optional*, defaults to `16`):
+        rank (`int`, *optional*, defaults to `8`):
             Rank of the adapters; alpha is twice that.
         **config_kwargs:
             For `AutoConfig.from_pretrained`.

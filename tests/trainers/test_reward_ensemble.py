@@ -165,7 +165,7 @@ def test_a_folder_of_other_data_adapters_or_things_is_refused(trained, tiny, pre
     folder, _ = trained
     with pytest.raises(FileExistsError, match="`data` is '64 rows, .*now it is '63 rows"):
         train_reward_ensemble(tiny, preferences.select(range(63)), folder, members=2, args=config)
-    with pytest.raises(FileExistsError, match="`peft_config.lora_alpha` is 32, now it is 8"):
+    with pytest.raises(FileExistsError, match="`peft_config.lora_alpha` is 16, now it is 8"):
         train_reward_ensemble(tiny, preferences, folder, members=2, args=config, peft_config=last_layers(tiny, rank=4))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("x")
