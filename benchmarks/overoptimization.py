@@ -1,0 +1,332 @@
+"""Gold reward against KL when a policy is trained on proxies of it: one reward model, or an ensemble of five.
+
+    python benchmarks/overoptimization.py [--seeds 8] [--quick]
+
+After Gao et al. (2210.10760) and Coste et al. (2310.02743). The gold reward gives each word a value of its own, drawn at random,
+of which the i-th occurrence in a text counts 1/i; it is scaled to mean 0 and deviation 1 over what the reference policy writes.
+Pairs of the reference's completions are labelled by it, a quarter of the labels flipped. On these an ensemble of five is trained by `train_reward_ensemble`; as in
+2310.02743, its members differ by seed alone. Against its mean, worst case and uncertainty-weighted reading stand two single
+proxies: one of its members, and a reward model with the learning rate that is better for one alone. All proxies are standardised
+on the reference's completions. Then, for each proxy:
+
+- PPO, the same number of rollouts for all, nearly without a KL penalty, so that it goes as far as it likes;
+- best-of-n from the reference: the expected gold of the best by proxy among n (all subsets of the samples are averaged over),
+  whose KL is log n - (n - 1)/n.
+
+Gold and KL (nats a completion) are measured on held-out prompts. Each seed has its own gold reward, pairs, noise, proxies and
+PPO runs; differences from the single proxy are paired by seed, with a bootstrap interval. Settings were chosen on seeds from 1000
+on, which are not among those reported. Ends with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+LENGTH, VOCABULARY, MEMBERS, FLIPPED = 24, 1500, 5, 0.25
+PAIRS, REWARD_STEPS, RANK, SINGLE_RATE, MEMBER_RATE = 300, 80, 16, 3e-3, 1e-2
+ROLLOUT, ROLLOUTS, EVERY, RATE, KL_COEF = 32, 15, 3, 3e-3, 0.01
+SAMPLES, SUBSETS = 64, (1, 2, 4, 8, 16, 32, 64)
+UNCERTAINTY_COEF = 0.5
+METHODS = ("single", "member", "mean", "worst_case", "uncertainty_weighted")
+
+
+class WordValues:
+    """The gold reward: random values of words, the i-th occurrence counting 1/i."""
+
+    def __init__(self, vocabulary: list[str], seed: int):
+        import numpy as np
+
+        values = np.random.default_rng([seed, 1]).normal(size=len(vocabulary))
+        self.values = dict(zip(sorted(vocabulary), values, strict=True))
+        self.centre, self.scale = 0.0, 1.0
+
+    def score(self, texts: list[str]) -> list[float]:
+        return [(self._raw(text) - self.centre) / self.scale for text in texts]
+
+    def standardize(self, texts: list[str]) -> None:
+        import numpy as np
+
+        raw = [self._raw(text) for text in texts]
+        self.centre, self.scale = float(np.mean(raw)), float(np.std(raw))
+
+    def _raw(self, text: str) -> float:
+        seen: dict[str, int] = {}
+        total = 0.0
+        for word in text.split():
+            seen[word] = seen.get(word, 0) + 1
+            total += self.values.get(word, 0.0) / seen[word]
+        return total
+
+
+class Proxy:
+    """A reward to train on: a reward model on the scale of the reference's completions, or a reading of an ensemble."""
+
+    def __init__(self, name: str, model: Any, centre: float = 0.0, scale: float = 1.0):
+        self.__name__, self.model, self.centre, self.scale = name, model, centre, scale
+
+    def __call__(self, prompts: list, completions: list, **columns: Any) -> list[float]:
+        return self.read(self.scores(prompts, completions))
+
+    def scores(self, prompts: list, completions: list) -> Any:
+        is_ensemble = hasattr(self.model, "predict")
+        return (self.model.predict if is_ensemble else self.model.score)(prompts, completions)
+
+    def read(self, scores: Any) -> list[float]:
+        if hasattr(scores, "combined"):
+            return scores.combined(self.__name__, UNCERTAINTY_COEF).tolist()
+        return ((scores - self.centre) / self.scale).tolist()
+
+
+def generate(model: Any, tokenizer: Any, prompts: list, seed: int) -> list[str]:
+    from rlhf_ext import LocalGenerator
+
+    writer = LocalGenerator(model, tokenizer, batch_size=128)
+    return writer.generate(prompts, max_new_tokens=LENGTH, temperature=1.0, seed=seed)
+
+
+def labelled_pairs(work: dict[str, Any], gold: WordValues, seed: int, count: int) -> Any:
+    """Pairs of the reference's completions, the better by gold chosen except where the label is flipped."""
+    import numpy as np
+    from datasets import Dataset
+
+    rng = np.random.default_rng([seed, 2])
+    prompts = [work["prompts"][i] for i in rng.integers(len(work["prompts"]), size=count)]
+    texts = generate(work["reference"], work["tokenizer"], prompts * 2, seed)
+    gold.standardize(texts)
+    scores = np.array(gold.score(texts)).reshape(2, count)
+    first_is_chosen = (scores[0] > scores[1]) ^ (rng.random(count) < FLIPPED)
+    rows = []
+    for prompt, one, other, keep in zip(prompts, texts[:count], texts[count:], first_is_chosen, strict=True):
+        chosen, rejected = (one, other) if keep else (other, one)
+        as_messages = [[{"role": "assistant", "content": text}] for text in (chosen, rejected)]
+        rows.append({"prompt": prompt, "chosen": as_messages[0], "rejected": as_messages[1]})
+    return Dataset.from_list(rows)
+
+
+def proxies(work: dict[str, Any], pairs: Any, folder: Path, seed: int, steps: int) -> list[Proxy]:
+    """The single reward model, a member of the ensemble, and the readings of the ensemble; all saw the same pairs."""
+    from transformers import PrinterCallback
+
+    from rlhf_ext import RewardConfig, RewardModel, RewardTrainer
+    from rlhf_ext.trainers.reward_ensemble import last_layers, train_reward_ensemble
+
+    args = RewardConfig(
+        str(folder / "checkpoints"),
+        max_steps=steps,
+        learning_rate=MEMBER_RATE,
+        per_device_train_batch_size=16,
+        seed=seed + 500,
+        bf16=False,
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+        gradient_checkpointing=False,
+        save_strategy="no",
+    )
+    peft = last_layers(work["folder"], rank=RANK)
+    own = copy.copy(args)
+    own.learning_rate = SINGLE_RATE
+    single = RewardTrainer(work["folder"], own, train_dataset=pairs, peft_config=copy.deepcopy(peft))
+    single.remove_callback(PrinterCallback)
+    single.train()
+    model = RewardModel(single.model, work["tokenizer"], batch_size=64)
+    args.seed = seed
+    options = {"peft_config": peft, "bootstrap": False, "reference_rows": len(pairs)}
+    ensemble = train_reward_ensemble(work["folder"], pairs, folder / "ensemble", MEMBERS, args, **options)
+    texts = [*pairs["chosen"], *pairs["rejected"]]
+    reference = model.score([*pairs["prompt"]] * 2, texts)
+    member = RewardModel(folder / "ensemble" / "member_0", batch_size=64)
+    singles = [
+        Proxy("single", model, float(reference.mean()), float(reference.std())),
+        Proxy("member", member, float(ensemble.centre[0]), float(ensemble.scale[0])),
+    ]
+    return singles + [Proxy(combine, ensemble) for combine in METHODS[2:]]
+
+
+def best_of_n(scores: list[float], gold: list[float], samples: int) -> list[dict[str, float]]:
+    """Expected gold of the best by proxy among n, over all subsets of each prompt's samples; texts are grouped by prompt."""
+    import numpy as np
+
+    order = np.array(scores).reshape(-1, samples).argsort(axis=1)
+    ranked = np.take_along_axis(np.array(gold).reshape(-1, samples), order, axis=1)  # the worst by proxy first
+    curve = []
+    for n in (n for n in SUBSETS if n <= samples):
+        # The sample with r below it is the best of C(r, n - 1) of the C(samples, n) subsets.
+        weights = np.array([math.comb(r, n - 1) for r in range(samples)], dtype=float) / math.comb(samples, n)
+        curve.append({"n": n, "kl": math.log(n) - (n - 1) / n, "gold": float((ranked @ weights).mean())})
+    return curve
+
+
+def ppo(proxy: Proxy, work: dict[str, Any], gold: WordValues, seed: int, rollouts: int) -> list[dict[str, float]]:
+    """Gold, proxy and KL on held-out prompts while PPO trains on the proxy."""
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
+
+    from rlhf_ext import PPOConfig, PPOTrainer
+    from rlhf_ext.evaluation.before_after import sequence_logprobs
+
+    heldout, tokenizer = work["heldout"], work["tokenizer"]
+    curve: list[dict[str, float]] = []
+
+    class Probe(TrainerCallback):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            if state.global_step % (4 * EVERY) and state.global_step != state.max_steps:
+                return
+            model.eval()
+            texts = generate(model, tokenizer, heldout, seed=7)
+            logprobs = [sequence_logprobs(m, tokenizer, heldout, texts, 128) for m in (model, work["reference"])]
+            model.train()
+            curve.append(
+                {
+                    "kl": sum(logprobs[0]) / len(texts) - sum(logprobs[1]) / len(texts),
+                    "gold": sum(gold.score(texts)) / len(texts),
+                    "proxy": sum(proxy(prompts=heldout, completions=texts)) / len(texts),
+                }
+            )
+
+    torch.manual_seed(seed)
+    args = PPOConfig(
+        tempfile.mkdtemp(dir=work["scratch"]),
+        max_steps=4 * rollouts,
+        learning_rate=RATE,
+        kl_coef=KL_COEF,
+        num_iterations=1,
+        per_device_train_batch_size=ROLLOUT // 4,
+        steps_per_generation=4,
+        max_completion_length=LENGTH,
+        lr_scheduler_type="constant",
+        seed=seed,
+        bf16=False,
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+        gradient_checkpointing=False,
+        save_strategy="no",
+        logging_steps=1000,
+    )
+    trainer = PPOTrainer(
+        AutoModelForCausalLM.from_pretrained(work["folder"], dtype=torch.float32),
+        proxy,
+        args,
+        train_dataset=Dataset.from_dict({"prompt": work["prompts"]}),
+        processing_class=tokenizer,
+        value_model="shared",
+        callbacks=[Probe()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return curve
+
+
+def one_seed(seed: int, work: dict[str, Any], rollouts: int, steps: int, samples: int) -> dict[str, Any]:
+    """All curves of a seed."""
+    gold = WordValues(list(work["tokenizer"].get_vocab()), seed)
+    pairs = labelled_pairs(work, gold, seed, PAIRS)
+    folder = Path(work["scratch"]) / f"seed_{seed}"
+    readings = proxies(work, pairs, folder, seed, steps)
+    prompts = [prompt for prompt in work["heldout"][:32] for _ in range(samples)]
+    texts = generate(work["reference"], work["tokenizer"], prompts, seed + 1)
+    golds = gold.score(texts)
+    models = {id(proxy.model): proxy for proxy in readings}
+    seen = {
+        key: proxy.scores(prompts, texts) for key, proxy in models.items()
+    }  # one pass for all readings of the ensemble
+    found = {
+        proxy.__name__: {
+            "bon": best_of_n(proxy.read(seen[id(proxy.model)]), golds, samples),
+            "ppo": ppo(proxy, work, gold, seed, rollouts),
+        }
+        for proxy in readings
+    }
+    shutil.rmtree(folder)
+    return found
+
+
+def report(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Prints the curves and the differences; gives the figures."""
+    from rlhf_ext.stats import bootstrap_mean, paired_difference
+
+    figures: dict[str, Any] = {}
+    for kind, label in (("ppo", "PPO"), ("bon", "best-of-n")):
+        sys.stdout.write(f"\n{label}: gold at each KL, means over {len(runs)} seeds (gold @ KL)\n")
+        for method in METHODS:
+            points = zip(*(run[method][kind] for run in runs), strict=True)
+            means = [{key: sum(p[key] for p in at) / len(at) for key in at[0]} for at in points]
+            figures[f"{kind} curve {method}"] = means
+            words = "  ".join(f"{point['gold']:+.2f} @ {point['kl']:.1f}" for point in means)
+            sys.stdout.write(f"{method:<21} {words}\n")
+        ends = {method: [run[method][kind][-1]["gold"] for run in runs] for method in METHODS}
+        sys.stdout.write(f"{label}: final gold, in deviations of the reference's\n")
+        for method in METHODS:
+            figures[f"{kind} final {method}"] = bootstrap_mean(ends[method]).to_dict()
+            words = f"{method:<21} {bootstrap_mean(ends[method])}"
+            for other in ("single", "member") if method in METHODS[2:] else ():
+                less = paired_difference(ends[other], ends[method])
+                figures[f"{kind} {method} less {other}"] = less.to_dict()
+                words += f"   less {other}: {less}"
+            sys.stdout.write(words + "\n")
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--first-seed", type=int, default=0, help="from 1000 on: seeds to choose settings with")
+    parser.add_argument("--quick", action="store_true", help="two seeds of a few steps: that it runs, not a figure")
+    options = parser.parse_args()
+    seeds, rollouts, steps, samples = (
+        (2, 2, 5, 8) if options.quick else (options.seeds, ROLLOUTS, REWARD_STEPS, SAMPLES)
+    )
+
+    import torch
+    import transformers
+    from datasets import disable_progress_bars
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from rlhf_ext import assistant_preferences
+    from rlhf_ext._allocator import keep_freed_memory
+    from rlhf_ext.embedded import tiny_model
+
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    disable_progress_bars()
+    runs = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = tiny_model(f"{scratch}/tiny", vocab_size=VOCABULARY, words=True)
+        work = {
+            "scratch": scratch,
+            "folder": folder,
+            "tokenizer": AutoTokenizer.from_pretrained(folder),
+            "reference": AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+            "prompts": list(assistant_preferences("train")["prompt"]),
+            "heldout": list(assistant_preferences("heldout")["prompt"])[:64],
+        }
+        for seed in range(options.first_seed, options.first_seed + seeds):
+            started = time.process_time()
+            runs.append(one_seed(seed, work, rollouts, steps, samples))
+            words = ", ".join(f"{method} {runs[-1][method]['ppo'][-1]['gold']:+.2f}" for method in METHODS)
+            sys.stdout.write(f"  seed {seed} ({time.process_time() - started:.0f} CPU-s): final gold of PPO {words}\n")
+            sys.stdout.flush()
+    figures = report(runs)
+    figures["runs"] = runs
+    sys.stdout.write(json.dumps(figures) + "\n")
+
+
+if __name__ == "__main__":
+    main()
