@@ -72,7 +72,7 @@ def build(base: str, folder: Path) -> dict[str, tuple[Any, float | None]]:
 
 def cpu_seconds(side: Any, prompts: list, responses: list) -> float:
     started = time.process_time()
-    side.score(prompts, responses)
+    side(prompts=prompts, completions=responses)
     return time.process_time() - started
 
 
@@ -101,7 +101,7 @@ def main() -> None:
         base = tiny_model(f"{scratch}/base", pretrain_steps=0, hidden_size=width, num_hidden_layers=layers)
         sides = build(base, Path(scratch))
         for side, _ in sides.values():  # warms up, and passes the check of the first batch
-            side.score(prompts, responses)
+            side(prompts=prompts, completions=responses)
         order, seconds = random.Random(0), []
         for pair in range(pairs):
             names = order.sample(list(sides), len(sides))

@@ -23,6 +23,7 @@ _HOMES = {
     "RLHFResult": "pipeline",
     "RLHFTrainer": "pipeline",
     "RewardConfig": "trainers",
+    "RewardEnsemble": "rewards",
     "RewardHackingCallback": "trainers.hacking",
     "RewardMixer": "rewards.mixing",
     "RewardModel": "rewards",
@@ -34,6 +35,7 @@ _HOMES = {
     "assistant_preferences": "data.preferences",
     "load_preferences": "data.preferences",
     "prepare_preferences": "data.preferences",
+    "train_reward_ensemble": "trainers.reward_ensemble",
     "validate_reward_model": "evaluation.reward_models",
 }
 
@@ -44,11 +46,12 @@ if TYPE_CHECKING:
     from .evaluation.reward_models import RewardValidation, Thresholds, validate_reward_model
     from .generation import EndpointGenerator, LocalGenerator, ScriptedGenerator
     from .pipeline import RLHFConfig, RLHFResult, RLHFTrainer
-    from .rewards import RewardModel
+    from .rewards import RewardEnsemble, RewardModel
     from .rewards.constraints import Constraint
     from .rewards.mixing import RewardMixer
     from .trainers import DPOConfig, DPOTrainer, PPOConfig, PPOTrainer, RewardConfig, RewardTrainer
     from .trainers.hacking import RewardHackingCallback
+    from .trainers.reward_ensemble import train_reward_ensemble
     from .trainers.reward_state import RewardStateCallback
 
 

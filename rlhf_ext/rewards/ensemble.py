@@ -240,7 +240,7 @@ class RewardEnsemble:
     def predict(self, prompts: Sequence[Prompt], responses: Sequence[Completion]) -> EnsembleScores:
         """Mean, bounds and disagreement, one a response.
 
-        Args and errors are those of [`~RewardEnsemble.score`].
+        Args and errors are those of [`~RewardEnsemble.score_members`].
         """
         if self.centre is None and not self._has_warned:
             self._has_warned = True
@@ -249,7 +249,7 @@ class RewardEnsemble:
                 "that bounds, disagreement and worst case may tell more about that than about the responses. Call "
                 "`standardize` with reference texts."
             )
-        members = self.score(prompts, responses)
+        members = self.score_members(prompts, responses)
         mean = members.mean(dim=0)
         disagreement = ((members - mean) ** 2).sum(dim=0).div(len(self) - 1).sqrt()
         if isinstance(self.bounds, str):
@@ -258,7 +258,7 @@ class RewardEnsemble:
             lower, upper = mean - self.bounds * disagreement, mean + self.bounds * disagreement
         return EnsembleScores(members, mean, lower, upper, disagreement)
 
-    def score(self, prompts: Sequence[Prompt], responses: Sequence[Completion]) -> torch.Tensor:
+    def score_members(self, prompts: Sequence[Prompt], responses: Sequence[Completion]) -> torch.Tensor:
         """Each member's rewards, on the common scale if there is one.
 
         Args:

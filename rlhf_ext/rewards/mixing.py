@@ -15,6 +15,7 @@ from .calling import call_all
 from .combining import make_combination
 from .components import check_names, is_stateful, per_component, reward_function
 from .constraints import Constraint, ConstraintState, constrained
+from .ensemble import RewardEnsemble
 from .gates import Gate, close_gates
 from .model import RewardModel
 from .normalization import make_normalizer, make_transform
@@ -217,7 +218,7 @@ class RewardMixer:
     def to(self, device: torch.device | str) -> RewardMixer:
         """Moves the models among the components, as `nn.Module.to` does."""
         for component in self.components.values():
-            if isinstance(component, RewardModel | RewardMixer):
+            if isinstance(component, RewardModel | RewardEnsemble | RewardMixer):
                 component.to(device)
         return self
 

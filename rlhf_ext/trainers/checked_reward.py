@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..rewards.calling import Signed, checked_scores, is_async
+from ..rewards.ensemble import RewardEnsemble
 from ..rewards.mixing import RewardMixer
 from ..rewards.model import RewardModel
 from .one_base import RewardOnBase
@@ -111,7 +112,7 @@ def checked_rewards(reward_funcs: Any, processing_classes: Any, args: Any) -> An
         if isinstance(function, RewardModel):
             checked.append(function.to(args.device))
         else:
-            if isinstance(function, RewardMixer):
+            if isinstance(function, RewardMixer | RewardEnsemble):
                 function.to(args.device)
             checked.append(CheckedReward(function))
     return checked

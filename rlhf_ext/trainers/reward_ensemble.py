@@ -61,7 +61,7 @@ def train_reward_ensemble(
     With 25 % of the labels wrong, four to five members were enough in Coste et al.,
     [2310.02743](https://huggingface.co/papers/2310.02743). There the members were whole models; adapters on the last layers
     share more. An ensemble gives what its members' differences give: look at the correlation of their scores on held-out
-    texts (`torch.corrcoef(ensemble.score(...))`), and raise the learning rate or the steps if it is near 1.
+    texts (`torch.corrcoef(ensemble.score_members(...))`), and raise the learning rate or the steps if it is near 1.
 
     Args:
         model (`str` or `Path`):

@@ -91,7 +91,7 @@ def layer_calls(reader, layers):
 
 
 def test_whole_models_score_as_alone(models):
-    assert torch.equal(RewardEnsemble(models).score(PROMPTS, TEXTS), alone(models))
+    assert torch.equal(RewardEnsemble(models).score_members(PROMPTS, TEXTS), alone(models))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 16])
@@ -99,24 +99,24 @@ def test_adapters_on_one_trunk_score_as_alone(adapters, batch_size):
     ensemble = RewardEnsemble(adapters, batch_size=batch_size)
     expected = alone(adapters, batch_size=batch_size)
     for _ in range(2):  # the first batch is checked, later ones are not
-        assert torch.allclose(ensemble.score(PROMPTS, TEXTS), expected, atol=1e-5)
+        assert torch.allclose(ensemble.score_members(PROMPTS, TEXTS), expected, atol=1e-5)
     assert len(ensemble._parts[0][0].trunk) == 2
 
 
 def test_the_trunk_runs_once_a_batch(adapters):
     ensemble = RewardEnsemble(adapters, batch_size=3)
-    ensemble.score(PROMPTS, TEXTS)
+    ensemble.score_members(PROMPTS, TEXTS)
     shared = ensemble._parts[0][0]
     layers = shared.reader.model.base_model.model.model.layers
     calls = layer_calls(shared.reader, layers)
-    ensemble.score(PROMPTS, TEXTS)
+    ensemble.score_members(PROMPTS, TEXTS)
     assert calls == [2, 2, 6, 6]  # two batches; three members from the third layer on
 
 
 def test_adapters_of_different_depth_share_what_none_of_them_adapts(base, adapters, tmp_path):
     folders = [adapters[0], make_adapter(base, tmp_path / "deep", 9, [1, 2, 3])]
     ensemble = RewardEnsemble(folders)
-    assert torch.allclose(ensemble.score(PROMPTS, TEXTS), alone(folders), atol=1e-5)
+    assert torch.allclose(ensemble.score_members(PROMPTS, TEXTS), alone(folders), atol=1e-5)
     assert len(ensemble._parts[0][0].trunk) == 1
 
 
@@ -124,20 +124,20 @@ def test_adapters_down_to_the_first_layer_still_work_and_say_what_it_costs(base,
     folders = [make_adapter(base, tmp_path / f"m{seed}", seed, None) for seed in range(2)]
     ensemble = RewardEnsemble(folders)
     assert "no layer in common, so that scoring takes 2 forward passes" in caplog.text
-    assert torch.allclose(ensemble.score(PROMPTS, TEXTS), alone(folders), atol=1e-5)
+    assert torch.allclose(ensemble.score_members(PROMPTS, TEXTS), alone(folders), atol=1e-5)
 
 
 def test_kinds_may_be_mixed_and_keep_their_order(models, adapters):
     folders = [adapters[0], models[0], adapters[1], models[1], adapters[2]]
     ensemble = RewardEnsemble(folders)
     assert ensemble.names == ["member_0", "reward", "member_1", "other", "member_2"]
-    assert torch.allclose(ensemble.score(PROMPTS, TEXTS), alone(folders), atol=1e-5)
+    assert torch.allclose(ensemble.score_members(PROMPTS, TEXTS), alone(folders), atol=1e-5)
 
 
 def test_models_in_memory_are_members(models):
     members = [RewardModel(models[0]), AutoModelForSequenceClassification.from_pretrained(models[1])]
     ensemble = RewardEnsemble(members, tokenizer=AutoTokenizer.from_pretrained(models[0]))
-    assert torch.equal(ensemble.score(PROMPTS, TEXTS), alone(models))
+    assert torch.equal(ensemble.score_members(PROMPTS, TEXTS), alone(models))
 
 
 def test_the_adapters_of_a_model_in_memory_are_members(adapters):
@@ -146,7 +146,7 @@ def test_the_adapters_of_a_model_in_memory_are_members(adapters):
     ensemble = RewardEnsemble.from_adapters(model, AutoTokenizer.from_pretrained(adapters[0]), combine="lower")
     assert ensemble.names == ["default", "second"]
     assert ensemble.combine == "lower"
-    assert torch.allclose(ensemble.score(PROMPTS, TEXTS), alone(adapters[:2]), atol=1e-5)
+    assert torch.allclose(ensemble.score_members(PROMPTS, TEXTS), alone(adapters[:2]), atol=1e-5)
 
 
 def test_heads_on_one_backbone_score_as_that_label_alone(base, tmp_path):
@@ -156,14 +156,14 @@ def test_heads_on_one_backbone_score_as_that_label_alone(base, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.save_pretrained(tmp_path)
     ensemble = RewardEnsemble.from_heads(tmp_path, batch_size=2, combine="worst_case")
-    got = ensemble.score(PROMPTS, TEXTS)
+    got = ensemble.score_members(PROMPTS, TEXTS)
     model.eval()
     for row, (prompt, text) in enumerate(zip(PROMPTS, TEXTS, strict=True)):
         ids = tokenizer(prompt + text + tokenizer.eos_token, return_tensors="pt")
         with torch.no_grad():
             assert torch.allclose(got[:, row], model(**ids).logits[0], atol=1e-5)
     calls = layer_calls(ensemble._parts[0][0].reader, ensemble._parts[0][0].trunk)
-    ensemble.score(PROMPTS[:2], TEXTS[:2])
+    ensemble.score_members(PROMPTS[:2], TEXTS[:2])
     assert calls == [1] * 4
 
 
@@ -213,9 +213,9 @@ def test_an_architecture_that_cannot_share_is_found_out_on_the_first_batch(adapt
     for k in range(3):
         shared.select(k)
         expected.append(shared.reader.score(PROMPTS, TEXTS))
-    assert torch.allclose(ensemble.score(PROMPTS, TEXTS), torch.stack(expected), atol=1e-5)
+    assert torch.allclose(ensemble.score_members(PROMPTS, TEXTS), torch.stack(expected), atol=1e-5)
     assert "the members are run one by one" in caplog.text
-    assert torch.allclose(ensemble.score(PROMPTS, TEXTS), torch.stack(expected), atol=1e-5)
+    assert torch.allclose(ensemble.score_members(PROMPTS, TEXTS), torch.stack(expected), atol=1e-5)
 
 
 def test_layers_that_run_once_are_left_as_they_were():
@@ -286,12 +286,12 @@ def test_trl_is_shown_each_statistic(known):
 
 def test_on_the_reference_texts_each_member_has_mean_0_and_deviation_1(models):
     ensemble = RewardEnsemble(models).standardize(PROMPTS, TEXTS)
-    scores = ensemble.score(PROMPTS, TEXTS)
+    scores = ensemble.score_members(PROMPTS, TEXTS)
     assert torch.allclose(scores.mean(dim=1), torch.zeros(2), atol=1e-5)
     assert torch.allclose(scores.std(dim=1), torch.ones(2), atol=1e-5)
     ensemble.standardize(PROMPTS, TEXTS, scale=False)
     raw = alone(models)
-    assert torch.allclose(ensemble.score(PROMPTS, TEXTS), raw - raw.mean(dim=1, keepdim=True), atol=1e-5)
+    assert torch.allclose(ensemble.score_members(PROMPTS, TEXTS), raw - raw.mean(dim=1, keepdim=True), atol=1e-5)
 
 
 def test_a_member_without_a_scale_is_named(models):
@@ -342,7 +342,7 @@ def test_it_pickles(kind, adapters, models, base):
         ensemble = RewardEnsemble({"adapters": adapters, "models": models}[kind], combine="lower")
     ensemble.standardize(PROMPTS, TEXTS)
     again = pickle.loads(pickle.dumps(ensemble))
-    assert torch.equal(again.score(PROMPTS, TEXTS), ensemble.score(PROMPTS, TEXTS))
+    assert torch.equal(again.score_members(PROMPTS, TEXTS), ensemble.score_members(PROMPTS, TEXTS))
     assert again.combine == ensemble.combine
 
 
@@ -406,12 +406,12 @@ def test_a_score_that_is_not_finite_names_the_member(kind, adapters, models):
             if name.endswith("score.modules_to_save.member_1.weight") or name == "score.weight":
                 parameter.data.fill_(torch.nan)
     with pytest.raises(ValueError, match=f"{'member_1' if kind == 'adapters' else 'other'} .*gave nan for row 0"):
-        ensemble.score(PROMPTS, TEXTS)
+        ensemble.score_members(PROMPTS, TEXTS)
 
 
 def test_unequal_lengths_are_refused(adapters):
     with pytest.raises(ValueError, match="2 prompts but 1 responses"):
-        RewardEnsemble(adapters).score(["a", "b"], ["c"])
+        RewardEnsemble(adapters).score_members(["a", "b"], ["c"])
 
 
 def test_a_folder_that_is_no_ensemble_is_refused(reward_folder):

@@ -67,7 +67,7 @@ def trained(finished, tmp_path):
 
 
 def scores(ensemble, preferences):
-    return ensemble.score(preferences["prompt"][:], preferences["chosen"][:])
+    return ensemble.score_members(preferences["prompt"][:], preferences["chosen"][:])
 
 
 def test_members_are_trained_differently_and_load_as_one(trained, tiny, preferences):
@@ -87,7 +87,7 @@ def test_members_are_trained_differently_and_load_as_one(trained, tiny, preferen
 def test_members_have_a_common_scale_on_the_reference_texts(trained, preferences):
     _, ensemble = trained
     prompts, responses = _responses(preferences)
-    members = ensemble.score(prompts, responses)
+    members = ensemble.score_members(prompts, responses)
     assert torch.allclose(members.mean(dim=1), torch.zeros(2), atol=1e-3)
     assert torch.allclose(members.std(dim=1), torch.ones(2), atol=1e-3)
 
