@@ -15,7 +15,8 @@ on the reference's completions. Then, for each proxy:
 
 Gold and KL (nats a completion) are measured on held-out prompts. Each seed has its own gold reward, pairs, noise, proxies and
 PPO runs; differences from the single proxy are paired by seed, with a bootstrap interval. Settings were chosen on seeds from 1000
-on, which are not among those reported. Ends with one line of JSON.
+on, which are not among those reported, and for a regime in which members differ: a first design, with weaker members on bootstrap
+resamples, had every reading of the ensemble below the single proxy. Ends with one line of JSON.
 """
 
 from __future__ import annotations
