@@ -236,7 +236,7 @@ def known(models, monkeypatch):
     """An ensemble of four members with given scores (4, 2)."""
     scores = torch.tensor([[1.0, 4.0], [2.0, 4.0], [3.0, 4.0], [6.0, 4.0]])
     ensemble = RewardEnsemble(models * 2)
-    monkeypatch.setattr(ensemble, "score", lambda prompts, responses: scores[:, : len(responses)])
+    monkeypatch.setattr(ensemble, "score_members", lambda prompts, responses: scores[:, : len(responses)])
     return ensemble
 
 
