@@ -73,16 +73,16 @@ def _smollm2_settings(algorithm: str) -> dict[str, Any]:
         "checkpoint_steps": 24,
         "sft": {
             **small_batches,
-            "learning_rate": 1e-3 if ppo else 1.5e-3,
+            "learning_rate": 1.5e-3,
             "num_train_epochs": 3,
-            "max_steps": 136 if ppo else 80,
+            "max_steps": 72 if ppo else 80,
         },
-        "reward": {**small_batches, "learning_rate": 5e-4, "max_steps": 36 if ppo else 24},
+        "reward": {**small_batches, "learning_rate": 5e-4, "max_steps": 24},
         "ppo": {
             **_EVERYWHERE,
             "max_completion_length": 64,
             "steps_per_generation": 4,
-            "max_steps": 24,
+            "max_steps": 40,
             "temperature": 0.7,  # nearer to the greedy answers that are measured
             "lam": 1.0,  # whether to refuse is decided in the first words, 60 tokens before the reward
             "kl_coef": 0.02,
