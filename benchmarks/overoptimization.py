@@ -33,6 +33,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from quiet import QUIET
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -130,12 +132,7 @@ def proxies(work: dict[str, Any], pairs: Any, folder: Path, seed: int, steps: in
         learning_rate=MEMBER_RATE,
         per_device_train_batch_size=16,
         seed=seed + 500,
-        bf16=False,
-        use_cpu=True,
-        report_to="none",
-        disable_tqdm=True,
-        gradient_checkpointing=False,
-        save_strategy="no",
+        **QUIET,
     )
     peft = last_layers(work["folder"], rank=RANK)
     own = copy.copy(args)
@@ -211,12 +208,7 @@ def ppo(proxy: Proxy, work: dict[str, Any], gold: WordValues, seed: int, rollout
         max_completion_length=LENGTH,
         lr_scheduler_type="constant",
         seed=seed,
-        bf16=False,
-        use_cpu=True,
-        report_to="none",
-        disable_tqdm=True,
-        gradient_checkpointing=False,
-        save_strategy="no",
+        **QUIET,
         logging_steps=1000,
     )
     trainer = PPOTrainer(

@@ -76,7 +76,7 @@ def train_reward_ensemble(
             Settings of each member's training. Its `output_dir` is not used; member k trains with `seed + k`.
         peft_config (`PeftConfig` or `None`, *optional*, defaults to `"last_layers"`):
             By default LoRA of rank 8 on all linear modules of the last eighth of the layers (at least one), so that scoring
-            with five members takes about 1.6 times one model's time; see [`last_layers`]. None trains whole models.
+            with five members takes about 1.7 times one model's time; see [`last_layers`]. None trains whole models.
         bootstrap (`bool`, *optional*, defaults to `True`):
             Whether each member trains on as many rows drawn with replacement; if not, on the rows as they are, and members
             differ by seed alone (as in 2310.02743).
