@@ -99,7 +99,7 @@ def test_bootstrap_is_deterministic_by_seed() -> None:
 def test_bootstrap_in_blocks_gives_every_resample(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).normal(size=30)
     whole = bootstrap_mean(values)
-    monkeypatch.setattr("rlhf_ext.stats._BLOCK", 700)
+    monkeypatch.setattr("rlhf_ext.stats.bootstraps._BLOCK", 700)
     blocks = bootstrap_mean(values)
     assert (blocks.low, blocks.high) == pytest.approx((whole.low, whole.high), abs=0.03)
 

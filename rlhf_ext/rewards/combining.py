@@ -8,7 +8,7 @@ sizes add up to what all of them do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -37,6 +37,15 @@ class WeightedSum:
     def __call__(self, scores: Array, weights: Array, groups: NDArray[Any]) -> Array:
         present = present_weights(scores, weights)
         return _none_where_nothing_applies((present * np.nan_to_num(scores)).sum(axis=1), present)
+
+
+class WeightedMean:
+    """`sum w_k r_k / sum |w_k|`: the sum on the scale of a single score."""
+
+    by_group = False
+
+    def __call__(self, scores: Array, weights: Array, groups: NDArray[Any]) -> Array:
+        return WeightedSum()(scores, weights / np.abs(weights).sum(), groups)
 
 
 class WorstCase:
@@ -86,7 +95,7 @@ class UncertaintyWeighted:
     """`mean - coefficient * variance` over components that estimate the same thing: an ensemble.
 
     Uncertainty-weighted optimisation ([2310.02743](https://huggingface.co/papers/2310.02743)): what members disagree about is
-    worth less. Mean and (population) variance are weighted.
+    worth less. Mean and (population) variance are weighted. The paper took 0.1 for PPO and 0.5 for best-of-n.
 
     Args:
         coefficient (`float`, *optional*, defaults to `0.1`):
@@ -144,20 +153,23 @@ def _refuse_negative(weights: Array, what: str) -> None:
 
 _COMBINATIONS: dict[str, Callable[[], Any]] = {
     "sum": WeightedSum,
-    "worst": WorstCase,
+    "mean": WeightedMean,
+    "worst_case": WorstCase,
     "product": Product,
-    "uncertainty": UncertaintyWeighted,
+    "uncertainty_weighted": UncertaintyWeighted,
     "group": GroupNormalizedSum,
 }
 
 
-def make_combination(choice: Any) -> Any:
+def make_combination(choice: Any, beside: Sequence[str] = ()) -> Any:
     """A combination by its short name.
 
     Args:
         choice (`str` or `Callable`):
-            `"sum"`, `"worst"`, `"product"`, `"uncertainty"`, `"group"`, or a function as described above. A function with
-            `by_group = True` gets the groups of all processes.
+            `"sum"`, `"mean"`, `"worst_case"`, `"product"`, `"uncertainty_weighted"`, `"group"`, or a function as described
+            above. A function with `by_group = True` gets the groups of all processes.
+        beside (`Sequence[str]`, *optional*):
+            Names that the caller knows itself, for the error.
 
     Returns:
         `Callable`.
@@ -169,4 +181,5 @@ def make_combination(choice: Any) -> Any:
         return choice
     if isinstance(choice, str) and choice in _COMBINATIONS:
         return _COMBINATIONS[choice]()
-    raise ValueError(f"No combination {choice!r}: give {', '.join(map(repr, _COMBINATIONS))}, or a function.")
+    names = ", ".join(map(repr, (*_COMBINATIONS, *beside)))
+    raise ValueError(f"No combination {choice!r}: give {names}, or a function.")

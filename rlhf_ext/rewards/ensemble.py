@@ -4,65 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..types import Completion, Prompt
+from .ensemble_members import READING, load_heads, load_members, names_of, scale_of
+from .ensemble_scores import EnsembleScores, make_ensemble_combination
 from .model import RewardModel
-from .shared_trunk import AdaptersOnOneBase, HeadsOnOneBase, MembersOnOneBase, base_of
+from .shared_trunk import AdaptersOnOneBase, MembersOnOneBase
 
 logger = logging.get_logger(__name__)
 
 RECORD = "ensemble.json"
 """What makes a folder an ensemble: its members and their scales."""
-
-
-@dataclass(frozen=True)
-class EnsembleScores:
-    """What an ensemble says about `n` responses. All are float32 on CPU, in the members' common unit.
-
-    Args:
-        members (`torch.Tensor` of shape `(K, n)`):
-            Each member's scores.
-        mean (`torch.Tensor` of shape `(n,)`):
-            Their mean.
-        lower, upper (`torch.Tensor` of shape `(n,)`):
-            Bounds, as the ensemble's `bounds` says.
-        disagreement (`torch.Tensor` of shape `(n,)`):
-            Sample standard deviation over the members.
-    """
-
-    members: torch.Tensor
-    mean: torch.Tensor
-    lower: torch.Tensor
-    upper: torch.Tensor
-    disagreement: torch.Tensor
-
-    def combined(self, combine: str = "mean", uncertainty_coef: float = 1.0) -> torch.Tensor:
-        """One reward a response, shape `(n,)`; the arguments are those of [`RewardEnsemble`]."""
-        _check_combine(combine)
-        return _COMBINE[combine](self, uncertainty_coef)
-
-
-_COMBINE: dict[str, Callable[[EnsembleScores, float], torch.Tensor]] = {
-    "mean": lambda scores, _: scores.mean,
-    "worst_case": lambda scores, _: scores.members.amin(dim=0),
-    "lower": lambda scores, _: scores.lower,
-    "uncertainty_weighted": lambda scores, coef: scores.mean - coef * scores.disagreement**2,
-}
-
-
-def _check_combine(combine: str) -> None:
-    if combine not in _COMBINE:
-        raise ValueError(f"`combine` must be one of {tuple(_COMBINE)}, got {combine!r}.")
 
 
 class RewardEnsemble:
@@ -79,12 +39,11 @@ class RewardEnsemble:
     Args:
         members (`Sequence` of `str`, `Path`, [`RewardModel`] or `PreTrainedModel`):
             At least two reward models: folders (models or LoRA adapters, mixed as you like) or models in memory.
-        combine (`str`, *optional*, defaults to `"mean"`):
+        combine (`str` or `Callable`, *optional*, defaults to `"mean"`):
             What it returns as a reward function: `"mean"`; `"worst_case"`, the least of the members' scores; `"lower"`, the
-            lower bound; or `"uncertainty_weighted"`, mean - `uncertainty_coef` x variance (the last three are called
-            conservative; worst case and uncertainty-weighted are WCO and UWO in 2310.02743).
-        uncertainty_coef (`float`, *optional*, defaults to `1.0`):
-            Weight of the variance over members, at least 0.
+            lower bound; `"uncertainty_weighted"`, mean less 0.1 times the variance, or
+            [`~rlhf_ext.rewards.combining.UncertaintyWeighted`] with another coefficient (these are called conservative; worst
+            case and uncertainty-weighted are WCO and UWO in 2310.02743); or another combination from there.
         bounds (`float` or `str`, *optional*, defaults to `1.0`):
             Lower and upper are the mean less and plus this many standard deviations over members; with `"min_max"` they are
             the least and the greatest score (both as in rewarduq,
@@ -120,8 +79,7 @@ class RewardEnsemble:
     def __init__(
         self,
         members: Sequence[str | Path | RewardModel | nn.Module] | MembersOnOneBase,
-        combine: str = "mean",
-        uncertainty_coef: float = 1.0,
+        combine: str | Callable = "mean",
         bounds: float | str = 1.0,
         tokenizer: PreTrainedTokenizerBase | None = None,
         batch_size: int = 16,
@@ -129,9 +87,7 @@ class RewardEnsemble:
         progress: bool = False,
         **model_kwargs: Any,
     ):
-        _check_combine(combine)
-        if not (uncertainty_coef >= 0 and math.isfinite(uncertainty_coef)):
-            raise ValueError(f"`uncertainty_coef` must be at least 0, got {uncertainty_coef}.")
+        make_ensemble_combination(combine)
         if bounds != "min_max" and not (isinstance(bounds, int | float) and 0 <= bounds < math.inf):
             raise ValueError(f"`bounds` is a number of standard deviations, at least 0, or 'min_max'; got {bounds!r}.")
         if isinstance(members, str | Path | nn.Module | RewardModel):  # a str is a sequence, too
@@ -140,21 +96,15 @@ class RewardEnsemble:
                 "`train_reward_ensemble` use `RewardEnsemble.from_folder`, for a model with several adapters or heads "
                 "`from_adapters` or `from_heads`."
             )
-        self.combine, self.uncertainty_coef, self.bounds = combine, uncertainty_coef, bounds
+        self.combine, self.bounds = combine, bounds
         count = len(members.names) if isinstance(members, MembersOnOneBase) else len(members)
         if count < 2:
             raise ValueError(
                 f"An ensemble has at least two members, got {count}. One reward model is a `RewardModel`."
             )
-        if isinstance(members, MembersOnOneBase):
-            self._parts: list[tuple[Any, list[int]]] = [(members, list(range(count)))]
-        else:
-            reading = {"batch_size": batch_size, "max_length": max_length, "progress": progress}
-            self._parts = _load(members, tokenizer, reading, model_kwargs)
-        self.names = [""] * count
-        for part, places in self._parts:
-            for place, name in zip(places, getattr(part, "names", None) or [part.__name__], strict=True):
-                self.names[place] = name
+        reading = {"batch_size": batch_size, "max_length": max_length, "progress": progress}
+        self._parts = load_members(members, tokenizer, reading, model_kwargs)
+        self.names = names_of(self._parts)
         self.centre: torch.Tensor | None = None
         self.scale: torch.Tensor | None = None
         self._has_warned = False
@@ -198,8 +148,8 @@ class RewardEnsemble:
 
         `options` are those of [`RewardEnsemble`].
         """
-        reading, others = _split(options)
-        return cls(AdaptersOnOneBase(model, tokenizer, **reading), **others)
+        reading = {name: options.pop(name) for name in READING if name in options}
+        return cls(AdaptersOnOneBase(model, tokenizer, **reading), **options)
 
     @classmethod
     def from_heads(
@@ -215,11 +165,9 @@ class RewardEnsemble:
             **options:
                 As for [`RewardEnsemble`].
         """
-        reading, others = _split(options)
-        if isinstance(model, str | Path):
-            loading = {name: others.pop(name) for name in list(others) if name not in _SETTINGS}
-            model = AutoModelForSequenceClassification.from_pretrained(str(model), **{"dtype": "auto", **loading})
-        return cls(HeadsOnOneBase(model, tokenizer, **reading), **others)
+        reading = {name: options.pop(name) for name in READING if name in options}
+        own = {name: options.pop(name) for name in ("combine", "bounds") if name in options}
+        return cls(load_heads(model, tokenizer, reading, options), **own)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -235,7 +183,7 @@ class RewardEnsemble:
                 log_metric(f"{self.__name__}/{name}", values.mean().item())
         if log_extra := columns.get("log_extra"):
             log_extra(f"{self.__name__}/disagreement", scores.disagreement.tolist())
-        return scores.combined(self.combine, self.uncertainty_coef).tolist()
+        return scores.combined(self.combine).tolist()
 
     def predict(self, prompts: Sequence[Prompt], responses: Sequence[Completion]) -> EnsembleScores:
         """Mean, bounds and disagreement, one a response.
@@ -249,14 +197,7 @@ class RewardEnsemble:
                 "that bounds, disagreement and worst case may tell more about that than about the responses. Call "
                 "`standardize` with reference texts."
             )
-        members = self.score_members(prompts, responses)
-        mean = members.mean(dim=0)
-        disagreement = ((members - mean) ** 2).sum(dim=0).div(len(self) - 1).sqrt()
-        if isinstance(self.bounds, str):
-            lower, upper = members.amin(dim=0), members.amax(dim=0)
-        else:
-            lower, upper = mean - self.bounds * disagreement, mean + self.bounds * disagreement
-        return EnsembleScores(members, mean, lower, upper, disagreement)
+        return EnsembleScores.of(self.score_members(prompts, responses), self.bounds)
 
     def score_members(self, prompts: Sequence[Prompt], responses: Sequence[Completion]) -> torch.Tensor:
         """Each member's rewards, on the common scale if there is one.
@@ -325,51 +266,3 @@ class RewardEnsemble:
                 f"Member {self.names[member]} of the reward ensemble gave {scores[member, row]} for row {row}: {prompts[row]!r}."
             )
         return scores
-
-
-def scale_of(scores: torch.Tensor, name: str) -> tuple[float, float]:
-    """Mean and standard deviation of a member's scores of reference texts.
-
-    Raises:
-        ValueError: If there are fewer than two, or they are all alike.
-    """
-    if len(scores) < 2:
-        raise ValueError(f"A scale needs at least two reference texts, got {len(scores)}.")
-    spread = float(scores.std())
-    if spread <= 1e-6 * max(1.0, float(scores.abs().max())):
-        raise ValueError(
-            f"Member {name} gives all {len(scores)} reference texts the same score, {float(scores[0]):g}: it has no scale. "
-            "Give more varied texts, or leave the member out."
-        )
-    return float(scores.mean()), spread
-
-
-_SETTINGS = ("combine", "uncertainty_coef", "bounds")
-_READING = ("batch_size", "max_length", "progress")
-
-
-def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How texts are read, and the rest."""
-    reading = {name: value for name, value in options.items() if name in _READING}
-    return reading, {name: value for name, value in options.items() if name not in _READING}
-
-
-def _load(
-    members: Sequence[Any], tokenizer: Any, reading: dict[str, Any], model_kwargs: dict[str, Any]
-) -> list[tuple[Any, list[int]]]:
-    """What scores, with the places of the members that it stands for. Adapter folders with one base become one."""
-    on_base: dict[str, list[int]] = defaultdict(list)
-    for place, member in enumerate(members):
-        base = base_of(member) if isinstance(member, str | Path) else None
-        on_base[base or f"member {place}"].append(place)  # one that is no adapter stands alone
-    parts: list[tuple[Any, list[int]]] = []
-    for places in on_base.values():
-        first = members[places[0]]
-        if len(places) > 1:
-            folders = [str(members[place]) for place in places]
-            parts.append((AdaptersOnOneBase.from_folders(folders, tokenizer, reading, **model_kwargs), places))
-        elif isinstance(first, RewardModel):
-            parts.append((first, places))
-        else:
-            parts.append((RewardModel(first, tokenizer, **reading, **model_kwargs), places))
-    return parts

@@ -60,7 +60,7 @@ class RewardMixer:
             `"identity"`, `"clip"`, `"log-sigmoid"`, `"sigmoid"` or a function of an array; or a dict of these. After
             normalising.
         combine (`str` or `Callable`, *optional*, defaults to `"sum"`):
-            `"sum"`, `"worst"`, `"product"`, `"uncertainty"` or `"group"`, or one of
+            `"sum"`, `"mean"`, `"worst_case"`, `"product"`, `"uncertainty_weighted"` or `"group"`, or one of
             [`~rlhf_ext.rewards.combining`] with other settings, or a function as described there.
         constraints (`Sequence[Constraint]`, *optional*):
             What must hold beside.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -114,13 +114,7 @@ class RewardModel:
             raise ValueError(
                 f"{len(prompts)} prompts but {len(responses)} responses: one response a prompt is needed."
             )
-        ids = [self._tokenize(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
-        order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-        scores = torch.empty(len(ids))
-        batches = range(0, len(ids), self.batch_size)
-        for start in tqdm(batches, desc="Scoring", disable=not self.progress, leave=False):
-            picked = order[start : start + self.batch_size]
-            scores[picked] = self._forward([ids[i] for i in picked])
+        scores = self._in_batches(prompts, responses, self._forward)
         bad = ~torch.isfinite(scores)
         if bad.any():
             row = int(bad.nonzero()[0])
@@ -131,6 +125,23 @@ class RewardModel:
         """Moves the model, as `nn.Module.to` does."""
         self.model.to(device)
         return self
+
+    def _in_batches(
+        self,
+        prompts: Sequence[Prompt],
+        responses: Sequence[Completion],
+        forward: Callable[[list[list[int]]], torch.Tensor],
+        leading: tuple[int, ...] = (),
+    ) -> torch.Tensor:
+        """What `forward` gives for batches of like lengths, shape `(*leading, batch)` each, in the order of the texts."""
+        ids = [self._tokenize(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
+        order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+        scores = torch.empty(*leading, len(ids))
+        batches = range(0, len(ids), self.batch_size)
+        for start in tqdm(batches, desc="Scoring", disable=not self.progress, leave=False):
+            picked = order[start : start + self.batch_size]
+            scores[..., picked] = forward([ids[i] for i in picked])
+        return scores
 
     def _tokenize(self, prompt: Prompt, response: Completion) -> list[int]:
         if is_messages(prompt):

@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -57,15 +56,7 @@ class MembersOnOneBase:
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[Completion]) -> torch.Tensor:
         """Rewards by each member: `torch.Tensor` of shape `(K, n)`, float32 on CPU."""
-        reader = self.reader
-        ids = [reader._tokenize(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
-        order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-        scores = torch.empty(len(self.names), len(ids))
-        batches = range(0, len(ids), reader.batch_size)
-        for start in tqdm(batches, desc="Scoring", disable=not reader.progress, leave=False):
-            picked = order[start : start + reader.batch_size]
-            scores[:, picked] = self._forward([ids[i] for i in picked])
-        return scores
+        return self.reader._in_batches(prompts, responses, self._forward, leading=(len(self.names),))
 
     def to(self, device: torch.device | str) -> MembersOnOneBase:
         """Moves the model, as `nn.Module.to` does."""

@@ -23,9 +23,10 @@ from transformers.utils import logging
 
 from ..generation import LocalGenerator, check_sampling
 from ..rewards.calling import like_prompt, score_rows
+from ..rewards.functions.text import repeated_ngrams
 from ..stats import Estimate
 from ..types import Prompt, RewardFunction
-from .hacking_signals import HackingWarning, checked_limits, disagreements, gap, repeated_triples, rise
+from .hacking_signals import HackingWarning, checked_limits, disagreements, gap, rise
 
 logger = logging.get_logger(__name__)
 
@@ -213,7 +214,7 @@ class RewardHackingCallback(TrainerCallback):
         return {name: values.reshape(-1, samples, *values.shape[1:]) for name, values in box[0].items()}
 
     def _score(self, prompts: list[Prompt], texts: list[str], columns: Mapping[str, Sequence[Any]]) -> Columns:
-        found = {"repetition": repeated_triples(texts)}
+        found = {"repetition": np.array([repeated_ngrams(text, n=3) for text in texts])}
         completions = [like_prompt(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
         if self.held_back is not None:
             found["proxy"] = score_rows(self.proxy, prompts, completions, columns)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,6 @@ from ..stats import Estimate, paired_difference
 
 Floats = NDArray[np.float64]
 
-_WORD = re.compile(r"\w+")
 _CONFIDENCE = 0.99
 
 LIMITS: dict[str, float | None] = {
@@ -49,33 +47,6 @@ _WORDS = {
     "disagreement": "the disagreement of the reward's members against that at the start",
     "gap": "the gain of the proxy that the held-back scorer does not see",
 }
-
-
-def repeated_triples(texts: Sequence[str]) -> Floats:
-    """For each text the share of its word triples that stand in it before (seq-rep-3 of Welleck et al., 1908.04319).
-
-    Args:
-        texts (`Sequence[str]`):
-            `n` texts. One of fewer than three words has no triples and counts as 0.
-
-    Returns:
-        Array of shape `(n,)` in [0, 1].
-
-    Example:
-
-    ```python
-    >>> from rlhf_ext.trainers.hacking_signals import repeated_triples
-    >>> repeated_triples(["you can you can you can", "a good day to you"]).tolist()
-    [0.5, 0.0]
-
-    ```
-    """
-    shares = []
-    for text in texts:
-        words = _WORD.findall(text.lower())
-        triples = list(zip(words, words[1:], words[2:], strict=False))
-        shares.append(1 - len(set(triples)) / len(triples) if triples else 0.0)
-    return np.array(shares)
 
 
 def rise(start: Floats, now: Floats) -> Estimate:

@@ -17,7 +17,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PrinterCallback, ProgressCallback
 from transformers.pytorch_utils import Conv1D
 
-from ..rewards.ensemble import RECORD, RewardEnsemble, scale_of
+from ..rewards.ensemble import RECORD, RewardEnsemble
+from ..rewards.ensemble_members import scale_of
 from ..rewards.model import RewardModel
 from ..rewards.shared_trunk import transformer_layers
 from ..types import Completion, Prompt, is_messages

@@ -18,7 +18,6 @@ from rlhf_ext.evaluation.reward_models.best_of_n import expected_best, kl_of_bes
 from rlhf_ext.evaluation.reward_models.calibration import chance_of_ece, ece
 from rlhf_ext.rewards.calling import score_rows
 from rlhf_ext.stats import Estimate, average_ranks, bootstrap, wilson
-from rlhf_ext.trainers.hacking_signals import repeated_triples
 from rlhf_ext.types import text_of
 
 
@@ -56,7 +55,7 @@ def synthetic(n, scale=1.0, seed=0, strengths=False):
 
 @pytest.mark.parametrize(
     "thing",
-    [bootstrap, average_ranks, score_rows, repeated_triples, validate_reward_model, RewardValidation, Thresholds],
+    [bootstrap, average_ranks, score_rows, validate_reward_model, RewardValidation, Thresholds],
     ids=lambda thing: thing.__name__,
 )
 def test_the_examples_run(thing):

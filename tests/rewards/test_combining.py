@@ -11,6 +11,7 @@ from rlhf_ext.rewards.combining import (
     GroupNormalizedSum,
     Product,
     UncertaintyWeighted,
+    WeightedMean,
     WeightedSum,
     WorstCase,
     make_combination,
@@ -25,6 +26,12 @@ ROWS = np.arange(4)
 def test_a_weighted_sum_makes_up_for_what_is_missing():
     found = WeightedSum()(SCORES, WEIGHTS, ROWS)
     assert found == pytest.approx([2.2, 2 * (1.0 + 0.2), 4 * 0.4, NAN], nan_ok=True)
+
+
+def test_a_weighted_mean_is_the_sum_on_the_scale_of_one_score():
+    found = WeightedMean()(SCORES, WEIGHTS, ROWS)
+    assert found == pytest.approx([2.2 / 4, 1.0 / 2 + 0.2 / 2, 0.4, NAN], nan_ok=True)
+    assert WeightedMean()(np.array([[1.0, 3.0]]), np.array([1.0, -1.0]), ROWS[:1]).tolist() == [-1.0]
 
 
 def test_negative_weights_count_by_their_size():
@@ -99,7 +106,7 @@ def test_a_completion_alone_in_its_group_scores_nothing():
 def test_names():
     assert isinstance(make_combination("group"), GroupNormalizedSum)
     assert make_combination(max) is max
-    with pytest.raises(ValueError, match="No combination 'mean': give 'sum', 'worst'"):
-        make_combination("mean")
+    with pytest.raises(ValueError, match="No combination 'median': give 'sum', 'mean', 'worst_case'"):
+        make_combination("median")
     with pytest.raises(ValueError, match="`coefficient` must be at least 0"):
         UncertaintyWeighted(-1.0)

@@ -21,7 +21,9 @@ from transformers import (
 
 from rlhf_ext import RewardModel
 from rlhf_ext.embedded import tiny_model
-from rlhf_ext.rewards.ensemble import EnsembleScores, RewardEnsemble
+from rlhf_ext.rewards.combining import UncertaintyWeighted
+from rlhf_ext.rewards.ensemble import RewardEnsemble
+from rlhf_ext.rewards.ensemble_scores import EnsembleScores
 from rlhf_ext.rewards.shared_trunk import AdaptersOnOneBase, HeadsOnOneBase, run_once
 from rlhf_ext.types import RewardFunction
 
@@ -261,11 +263,13 @@ def test_mean_bounds_and_disagreement_are_those_of_the_definitions(known):
         ("mean", 3.0),
         ("worst_case", 1.0),
         ("lower", 3 - (14 / 3) ** 0.5),
-        ("uncertainty_weighted", 3 - 0.5 * 14 / 3),
+        ("uncertainty_weighted", 3 - 0.1 * 14 / 4),
+        (UncertaintyWeighted(0.5), 3 - 0.5 * 14 / 4),
+        (lambda scores, weights, groups: scores.max(axis=1), 6.0),
     ],
 )
 def test_the_reward_is_combined_as_asked(known, combine, expected):
-    known.combine, known.uncertainty_coef = combine, 0.5
+    known.combine = combine
     assert known(prompts=["a", "b"], completions=["c", "d"]) == pytest.approx([expected, 4.0])
 
 
@@ -363,9 +367,8 @@ def test_one_folder_is_not_taken_for_a_list_of_letters(models):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"combine": "median"}, "`combine` must be one of .*'worst_case'.*, got 'median'"),
-        ({"uncertainty_coef": -1.0}, "`uncertainty_coef` must be at least 0, got -1.0"),
-        ({"uncertainty_coef": float("nan")}, "`uncertainty_coef` must be at least 0, got nan"),
+        ({"combine": "median"}, "No combination 'median': give .*'worst_case'.*'lower'"),
+        ({"combine": "group"}, "compares the completions of a prompt"),
         ({"bounds": "quantile"}, "`bounds` is a number of standard deviations.*got 'quantile'"),
         ({"bounds": -2}, "`bounds` is a number"),
     ],

@@ -58,9 +58,9 @@ def test_reference_scores_put_the_reference_at_0():
 @pytest.mark.parametrize(
     ("combine", "expected"),
     [
-        ("worst", 0.25),
+        ("worst_case", 0.25),
         ("product", 0.125),
-        ("uncertainty", 0.375 - 0.1 * 0.125**2),
+        ("uncertainty_weighted", 0.375 - 0.1 * 0.125**2),
         (UncertaintyWeighted(2.0), 0.34375),
     ],
 )
@@ -166,7 +166,7 @@ def test_async_components_run_together_and_the_call_is_synchronous():
 
 
 def test_mixers_nest():
-    inner = RewardMixer({"a": A, "b": B}, combine="worst")
+    inner = RewardMixer({"a": A, "b": B}, combine="worst_case")
     reward = RewardMixer({"inner": inner, "c": column("c")}, weights={"inner": 2.0, "c": 1.0})
     assert score(reward, a=[1.0, None], b=[3.0, None], c=[10.0, 10.0]) == [12.0, 30.0]
 
@@ -292,7 +292,7 @@ def test_a_state_of_another_mixer_is_refused_whole(changes, match):
         ({"constraints": [Constraint("c", at_least=0.9)]}, ValueError, "`constraints` names 'c', but the components"),
         ({"constraints": [Constraint("a", at_least=0), Constraint("a", at_least=1)]}, ValueError, "Two constraints"),
         ({"combine": "median"}, ValueError, "No combination 'median'"),
-        ({"combine": "worst", "weights": {"a": 1.0, "b": 2.0}}, ValueError, "worst case has no weights"),
+        ({"combine": "worst_case", "weights": {"a": 1.0, "b": 2.0}}, ValueError, "worst case has no weights"),
         ({"combine": "product", "weights": {"a": 1.0, "b": Linear(1.0, -1.0)}}, ValueError, "no negative weights"),
     ],
 )
@@ -351,7 +351,7 @@ def test_tensors_are_scores():
     assert score(RewardMixer({"a": lambda **_: torch.tensor([1.0, 2.0])}), completions=["x", "y"]) == [1.0, 2.0]
 
 
-@pytest.mark.parametrize("combine", ["sum", "worst", "product", "uncertainty", "group"])
+@pytest.mark.parametrize("combine", ["sum", "mean", "worst_case", "product", "uncertainty_weighted", "group"])
 def test_no_rows_have_no_rewards(combine):
     log = Log()
     reward = RewardMixer(

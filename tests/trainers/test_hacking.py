@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback, TrainerControl, 
 
 from rlhf_ext import PPOConfig
 from rlhf_ext.trainers.hacking import RewardHackingCallback
-from rlhf_ext.trainers.hacking_signals import LIMITS, HackingWarning, disagreements, gap, repeated_triples, rise
+from rlhf_ext.trainers.hacking_signals import LIMITS, HackingWarning, disagreements, gap, rise
 
 from ..conftest import vowels
 from .ppo_helpers import make
@@ -35,10 +35,6 @@ def seen(watch, signal):
 
 
 # ---- signals ----
-
-
-def test_repeated_triples():
-    assert repeated_triples(["a b c", "a b", "", "You can. You can, you can"]).tolist() == [0, 0, 0, 0.5]
 
 
 def test_a_rise_is_paired_by_prompt():

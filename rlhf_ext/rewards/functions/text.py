@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from string import punctuation
 from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
@@ -96,8 +97,8 @@ class DistinctNgrams:
     """The share of a completion's n-grams that are distinct: 1.0 where nothing is repeated, near 0.0 where it loops.
 
     That is distinct-n of one text (Li et al., [1510.03055](https://huggingface.co/papers/1510.03055)) and 1 - seq-rep-n
-    (Welleck et al., [1908.04319](https://huggingface.co/papers/1908.04319)), over words in lower case. Long texts
-    repeat by nature: compare like lengths. `trl.rewards.get_repetition_penalty_reward` is its sibling over token ids,
+    (Welleck et al., [1908.04319](https://huggingface.co/papers/1908.04319)), over words in lower case, without the
+    punctuation around them. Long texts repeat by nature: compare like lengths. `trl.rewards.get_repetition_penalty_reward` is its sibling over token ids,
     as a penalty.
 
     Args:
@@ -138,7 +139,7 @@ def repeated_ngrams(text: str, n: int = 4, unit: Literal["words", "characters"] 
 
     Args:
         text (`str`):
-            The text; case is ignored.
+            The text; case is ignored, and so is punctuation around words.
         n (`int`, *optional*, defaults to `4`):
             Length of an n-gram.
         unit (`str`, *optional*, defaults to `"words"`):
@@ -156,7 +157,9 @@ def repeated_ngrams(text: str, n: int = 4, unit: Literal["words", "characters"] 
 
     ```
     """
-    units = text.lower().split() if unit == "words" else list(text.lower())
+    text = text.lower()
+    # "You can. You can" repeats itself; a word of punctuation alone ("!!!") stays one.
+    units = [word.strip(punctuation) or word for word in text.split()] if unit == "words" else list(text)
     ngrams = list(zip(*(units[start:] for start in range(n)), strict=False))
     return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0
 

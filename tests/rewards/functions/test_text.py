@@ -75,6 +75,8 @@ def test_repeated_ngrams_are_those_seen_before():
     assert repeated_ngrams("a b c d", n=2) == 0.0
     assert repeated_ngrams("a b a b a b", n=2) == pytest.approx(3 / 5)  # ab ba ab ba ab: two kinds of five
     assert repeated_ngrams("Go go GO", n=1) == pytest.approx(2 / 3)
+    assert repeated_ngrams("You can. You can, (you can)", n=3) == 0.5
+    assert repeated_ngrams("!!! !!! ?", n=1) == pytest.approx(1 / 3)
     assert repeated_ngrams("one two", n=3) == repeated_ngrams("", n=1) == 0.0
     assert repeated_ngrams("ababab", n=2, unit="characters") == pytest.approx(3 / 5)
 
