@@ -1,8 +1,8 @@
 """One side of `ppo_vs_trl.py`, run in a process of its own: trains, and prints its cost as a line of JSON.
 
-    python benchmarks/ppo_sides.py trl|separate|shared|grouped|one_base|bare WORKLOAD_FOLDER SEED
+    python benchmarks/ppo_sides.py trl|separate|shared|grouped|one_base|bare WORKLOAD_FOLDER SEED [--phases]
 
-`trl` needs TRL 1.12 on the path. All sides read the same workload: policy, reward model, prompts and settings.
+With `--phases` the line also says where the seconds went. `trl` needs TRL 1.12 on the path. All sides read the same workload: policy, reward model, prompts and settings.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import transformers
 from datasets import Dataset
+from ppo_phases import phases_of
 from quiet import QUIET
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -93,13 +94,14 @@ def train(side: str, work: dict[str, Any], seed: int) -> list[dict[str, float]]:
 
 
 def main() -> None:
-    side, folder, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    side, folder, seed, with_phases = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), "--phases" in sys.argv
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     work = load(side, folder)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     torch.manual_seed(seed)
+    phases = phases_of(work) if with_phases else None
     started = time.process_time()
     log = train(side, work, seed)
     seconds = time.process_time() - started
@@ -115,6 +117,8 @@ def main() -> None:
             for name in ("scores", "kl", "rlhf_reward")
         },
     }
+    if phases:
+        found["phases"] = phases.finish()
     sys.stdout.write("\n" + json.dumps(found) + "\n")
 
 

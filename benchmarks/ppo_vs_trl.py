@@ -1,6 +1,6 @@
 """What a thousand PPO completions cost: ours, TRL 1.12's PPOTrainer (the last there was), and a bare torch loop.
 
-    python benchmarks/ppo_vs_trl.py [--pairs 5] [--workloads summaries chat ...] [--quick] [--trl FOLDER_WITH_TRL_1_12]
+    python benchmarks/ppo_vs_trl.py [--pairs 5] [--workloads summaries chat ...] [--phases] [--quick] [--trl FOLDER_WITH_TRL_1_12]
 
 The same policy (a small Llama), reward model, prompts, lengths, PPO epochs and minibatches on every side; TRL 1.12 at
 accumulation 1, where it makes the updates that it promises, under today's torch and transformers. Each run has a process of
@@ -13,7 +13,8 @@ round. Workloads:
 - learning: many rollouts of a small model with short completions, for the reward and the KL that are reached;
 - memory: one short rollout of a larger model, four full models against LoRA adapters on one base.
 
-TRL 1.12 is fetched with pip unless `--trl` names a folder with it. Ends with one line of JSON.
+With `--phases` each side runs once more (once in all, with `--pairs 0`) and a table says where its seconds went. TRL 1.12 is
+fetched with pip unless `--trl` names a folder with it. Ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -109,11 +110,11 @@ def fetch_trl(folder: Path) -> Path:
     return folder
 
 
-def run(side: str, folder: Path, seed: int, trl: Path) -> dict[str, float]:
+def run(side: str, folder: Path, seed: int, trl: Path, *flags: str) -> dict[str, Any]:
     """One side, in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     environment["PYTHONPATH"] = os.pathsep.join([str(trl)] * (side == "trl") + [str(HERE.parent), str(HERE)])
-    command = [sys.executable, str(HERE / "ppo_sides.py"), side, str(folder), str(seed)]
+    command = [sys.executable, str(HERE / "ppo_sides.py"), side, str(folder), str(seed), *flags]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
@@ -165,11 +166,25 @@ def report(name: str, found: dict[str, list[dict[str, float]]], estimates: dict[
     sys.stdout.write("\n")
 
 
+def report_phases(name: str, folder: Path, trl: Path) -> dict[str, dict[str, float]]:
+    """Prints CPU seconds per 1,000 completions by phase and side."""
+    found = {}
+    for side in SIDES[name]:
+        one = run(side, folder, 0, trl, "--phases")
+        found[side] = {phase: 1000 * s / one["completions"] for phase, s in one["phases"].items()}
+    sys.stdout.write(f"\n{name}: CPU-s per 1,000 completions by phase\n{'':<36}")
+    sys.stdout.write("".join(f"{side:>10}" for side in found) + "\n")
+    for phase in sorted({phase for one in found.values() for phase in one}):
+        sys.stdout.write(f"{phase:<36}" + "".join(f"{one.get(phase, 0.0):>10.1f}" for one in found.values()) + "\n")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5, help="rounds, each with a seed of its own")
     parser.add_argument("--quick", action="store_true", help="a tiny model and few steps: that it runs, not a figure")
     parser.add_argument("--workloads", nargs="+", choices=list(SIDES), default=list(SIDES), help="which to run")
+    parser.add_argument("--phases", action="store_true", help="also where the seconds go")
     parser.add_argument("--trl", type=Path, help="folder with TRL 1.12 (pip install --no-deps --target)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -179,10 +194,13 @@ def main() -> None:
             folder = Path(scratch) / name
             folder.mkdir()
             build(name, folder, options.quick)
+            figures[name] = {"phases": report_phases(name, folder, trl)} if options.phases else {}
+            if not options.pairs:
+                continue
             found = rounds(name, folder, 2 if name == "memory" else options.pairs, trl)
             estimates = compare(name, found)
             report(name, found, estimates)
-            figures[name] = {"runs": found, "estimates": {key: one.to_dict() for key, one in estimates.items()}}
+            figures[name] |= {"runs": found, "estimates": {key: one.to_dict() for key, one in estimates.items()}}
         sys.stdout.write(json.dumps(figures) + "\n")
 
 

@@ -105,13 +105,14 @@ def main(folder, output, critic, rows_a_process, reward_folder, shards, optim, r
         ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
         **SHARDS[shards],
     )
+    in_memory = critic == "in_memory"  # a policy that reference and critic are copied from
     trainer = PPOTrainer(
-        folder,
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32) if in_memory else folder,
         [reward, reward_folder] if critic == "from_reward" else reward,
         args,
         train_dataset=Dataset.from_dict({"prompt": prompts}),
         processing_class=tokenizer,
-        ref_model=reference,
+        ref_model=None if in_memory else reference,
         rollout_func=rollout,
         value_model="shared" if critic == "shared" else None,
     )

@@ -36,7 +36,9 @@ def run(tiny, reward_folder):
 def one(run, tmp_path_factory):
     """What a single process gives, by critic."""
     folder = tmp_path_factory.mktemp("one")
-    return {critic: run(1, folder / critic, critic) for critic in ("shared", "from_policy", "from_reward")}
+    return {
+        critic: run(1, folder / critic, critic) for critic in ("shared", "from_policy", "from_reward", "in_memory")
+    }
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ def one(run, tmp_path_factory):
         ("shared", ("--shards", "fsdp2")),
         ("from_reward", ("--shards", "fsdp2")),
         ("from_reward", ("--shards", "zero2")),
-        ("from_policy", ("--shards", "zero3")),
+        ("in_memory", ("--shards", "zero3")),
         ("from_reward", ("--shards", "zero3")),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) and value else str(value or "ddp"),

@@ -104,6 +104,22 @@ def test_by_default_the_last_layers_are_adapted_and_the_trunk_is_shared(tmp_path
         last_layers(base, share=0)
 
 
+def test_heads_alone_share_the_whole_base(tiny, tmp_path, preferences, config):
+    config.learning_rate = 0.1
+    ensemble = train_reward_ensemble(tiny, preferences, tmp_path / "out", members=3, args=config, peft_config="head")
+    ((members, _),) = ensemble._parts
+    first_weights = [name for name, p in members.reader.model.named_parameters() if "member_1" in name]
+    assert first_weights and all(".score." in name for name in first_weights)
+    calls = []
+    for layer in members.trunk:
+        layer.self_attn.register_forward_hook(lambda *_: calls.append(1))
+    scores(ensemble, preferences.select(range(8)))  # the first batch is checked against members that run one by one
+    calls.clear()
+    first, second, third = scores(ensemble, preferences.select(range(8)))
+    assert len(calls) == len(members.trunk) == 2
+    assert not torch.allclose(first, second, atol=1e-2) and not torch.allclose(second, third, atol=1e-2)
+
+
 def test_the_last_layers_are_found_in_other_architectures(tmp_path):
     GPT2Config(n_layer=17, n_embd=32, n_head=2).save_pretrained(tmp_path)
     config = last_layers(tmp_path, rank=4)
@@ -217,7 +233,11 @@ def test_progress_names_the_member(tiny, preferences, config, tmp_path, capsys):
     ("change", "error", "message"),
     [
         ({"members": 1}, ValueError, "`members` must be at least 2, got 1"),
-        ({"peft_config": "lora"}, ValueError, "`peft_config` is a PeftConfig, None or 'last_layers', got 'lora'"),
+        (
+            {"peft_config": "lora"},
+            ValueError,
+            "`peft_config` is a PeftConfig, None, 'last_layers' or 'head', got 'lora'",
+        ),
         ({"reference_rows": 0}, ValueError, "`reference_rows` must be at least 1, got 0"),
         ({"train_dataset": Dataset.from_list([{"prompt": "a", "chosen": "b"}])}, ValueError, "no column rejected"),
     ],
