@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-CORE = ["trl>=1.16,<1.17", "transformers>=5.20", "peft>=0.20", "accelerate>=1.10", "datasets>=4.0", "safetensors"]
+CORE = ["trl>=1.15,<1.17", "transformers>=5.20", "peft>=0.20", "accelerate>=1.10", "datasets>=4.0", "safetensors"]
 EXTRAS = {
     "safety": ["detoxify>=0.5.4"],
     "eval": [

@@ -83,13 +83,20 @@ class Proxy:
     def __call__(self, prompts: list, completions: list, **columns: Any) -> list[float]:
         return self.read(self.scores(prompts, completions))
 
+    @property
+    def combine(self) -> Any:
+        from rlhf_ext.rewards.combining import UncertaintyWeighted
+
+        is_weighted = self.__name__ == "uncertainty_weighted"
+        return UncertaintyWeighted(UNCERTAINTY_COEF) if is_weighted else self.__name__
+
     def scores(self, prompts: list, completions: list) -> Any:
         is_ensemble = hasattr(self.model, "predict")
         return (self.model.predict if is_ensemble else self.model.score)(prompts, completions)
 
     def read(self, scores: Any) -> list[float]:
         if hasattr(scores, "combined"):
-            return scores.combined(self.__name__, UNCERTAINTY_COEF).tolist()
+            return scores.combined(self.combine).tolist()
         return ((scores - self.centre) / self.scale).tolist()
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-TESTED_TRL = ("1.16",)
-"""TRL releases that the tests run against. 1.15 trains through Triton kernels only, which a CPU build of torch lacks."""
+TESTED_TRL = ("1.15", "1.16")
+"""TRL releases that the tests run against. 1.15 trains through Triton kernels only, which CPU builds of torch lack."""
 
 # (trainer, method) -> names of parameters we pass or read, in order. An empty tuple: only its existence matters,
 # because we hand its arguments on untouched.

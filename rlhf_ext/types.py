@@ -65,6 +65,20 @@ class Generator(Protocol):
     def generate(self, prompts: Sequence[Prompt], **sampling: Any) -> list[str]: ...
 
 
+@runtime_checkable
+class PairwiseJudge(Protocol):
+    """Says which of two answers is better: a labeler from [`~rlhf_ext.labelers`], people, or a rule.
+
+    `compare` gives p(first is better) in [0, 1] for each row, in order, and `None` where the judge abstains. It is not
+    moved by which answer stands first: who asks need not ask both ways. An exception stops the run; it is never turned into
+    a preference.
+    """
+
+    def compare(
+        self, prompts: Sequence[Prompt], first: Sequence[Completion], second: Sequence[Completion]
+    ) -> list[float | None]: ...
+
+
 def text_of(text: Prompt | Completion) -> str:
     """The plain text of a prompt or completion; messages are joined by newlines.
 

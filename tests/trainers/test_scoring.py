@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+import trl
+from packaging.version import Version
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 from trl.trainer.utils import add_fused_lm_head
@@ -31,6 +33,10 @@ def scored(model, batch):
     return output, gradients, flops.get_total_flops()
 
 
+# 1.15 never projects what has no label; since 1.16 that is so on a GPU only.
+TRL_SKIPS_THEM = Version(trl.__version__) < Version("1.16")
+
+
 @pytest.mark.parametrize("lora", [False, True])
 def test_only_labels_reach_the_head_and_all_numbers_stay(policy, batch, lora):
     add_fused_lm_head(policy, outputs=("entropy", "is_top1"))
@@ -46,7 +52,8 @@ def test_only_labels_reach_the_head_and_all_numbers_stay(policy, batch, lora):
     head = 2 * policy.config.hidden_size * policy.config.vocab_size
     labelled = int(before.label_mask.sum())
     assert labelled == 12
-    assert flops - fewer == head * (before.label_mask.numel() - labelled)
+    unlabelled = before.label_mask.numel() - labelled
+    assert flops - fewer == (0 if TRL_SKIPS_THEM else head * unlabelled)
 
 
 def test_a_batch_without_labels_is_a_zero_with_a_gradient(policy, batch):
