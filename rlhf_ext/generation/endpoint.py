@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
 from ..types import Prompt
-from .sampling import check_choices, check_prompts, check_sampling, cut, log_shares
+from .answer import Answer, Request, Unanswered
+from .probing import Abilities, probe
+from .sampling import as_request, check_choices, check_prompts, check_sampling, cut, log_shares
+from .sending import Sender
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
@@ -33,15 +33,16 @@ class EndpointGenerator:
             read at each call and not kept; where it is not set, `"not-needed"` is sent.
         max_concurrency (`int`, *optional*, defaults to `8`): Requests at the same time, at least 1.
         timeout (`float`, *optional*, defaults to `60.0`): Seconds that one attempt may take.
-        max_retries (`int`, *optional*, defaults to `4`): How often the client tries again (429, 5xx, no connection).
+        max_retries (`int`, *optional*, defaults to `4`): How often a request is sent again after a failure that may pass (429,
+            5xx, no connection, a timeout, half an answer), after the time that the server asks for or a growing wait.
         progress (`bool`, *optional*, defaults to `False`): Whether to show a bar with the remaining time.
 
     Raises:
         ImportError: If `openai` is not installed.
         ValueError: If `max_concurrency` < 1.
         NotImplementedError: From the methods: `top_k`; no logprobs from the server; a choice of several tokens.
-        RuntimeError: From the methods: an answer without content, or with none of the choices. What still fails after
-            the retries is the client's own `openai.APIError`.
+        Unanswered: From the methods: a prompt got no answer, or one without content, or with none of the choices.
+        openai.APIError: From the methods: what concerns all prompts, such as a wrong key or model.
 
     Example:
 
@@ -72,30 +73,98 @@ class EndpointGenerator:
         self.max_concurrency, self.timeout, self.max_retries = max_concurrency, timeout, max_retries
         self.progress = progress
 
+    group_size = 1
+    """Requests that [`each`] takes at a time: each stands alone."""
+
     def generate(self, prompts: Sequence[Prompt], **sampling: Any) -> list[str]:
         """One completion a prompt, in order."""
-        options = check_sampling(sampling)
-        if options.pop("top_k"):
-            raise NotImplementedError("top_k is not part of the chat completions protocol; use top_p.")
-        options["max_tokens"] = options.pop("max_new_tokens")
-        answers = self._ask(prompts, options)
-        return [cut(self._content(index, answer), options["stop"]) for index, answer in enumerate(answers)]
+        seed = check_sampling(sampling)["seed"]
+        return [answer.text for answer in self._all(prompts, None, sampling, seed)]
 
     def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
         """Log-probabilities of the choices as the first token of each answer, in order."""
-        choices = check_choices([choice.strip() for choice in check_choices(choices)])
-        answers = self._ask(prompts, {"max_tokens": 1, "temperature": 1.0, "logprobs": True, "top_logprobs": 20})
-        return [self._first_token(index, answer, choices) for index, answer in enumerate(answers)]
+        return [answer.logprobs for answer in self._all(prompts, choices, {}, None)]
 
-    def _content(self, index: int, answer: ChatCompletion) -> str:
-        # The client does not hold a server to the types it declares: any of these may be missing.
-        choice = answer.choices[0] if answer.choices else None
-        if choice is None or choice.message is None or choice.message.content is None:
-            reason = choice.finish_reason if choice else None
-            raise RuntimeError(f"The answer to prompts[{index}] has no content (finish_reason: {reason!r}).")
-        return choice.message.content
+    def each(
+        self, requests: Iterable[Prompt | Request], choices: Sequence[str] | None = None, **sampling: Any
+    ) -> Iterator[tuple[int, Answer | Exception]]:
+        """Answers as they come, each with the index of its request: texts, or with `choices` their log-probabilities.
 
-    def _first_token(self, index: int, answer: ChatCompletion, choices: list[str]) -> list[float]:
+        At most `max_concurrency` requests are on their way; the next is taken from `requests` when one is answered. What
+        concerns one request comes back as [`Unanswered`]. Closing the iterator cancels what is on its way.
+        """
+        options, choices = self._options(choices, sampling), _stripped(choices)
+        waiting = 0
+        with Sender(self.base_url, self.api_key_env, self.timeout, self.max_retries) as sender:
+            for index, request in enumerate(map(as_request, requests)):
+                sender.submit(index, self._request(request, options))
+                waiting += 1
+                if waiting == self.max_concurrency:
+                    yield self._received(sender, options, choices)
+                    waiting -= 1
+            for _ in range(waiting):
+                yield self._received(sender, options, choices)
+
+    def probe(self) -> Abilities:
+        """What the endpoint truly does of what it accepts; see [`~rlhf_ext.generation.probing.Abilities`]. Sends five requests.
+
+        Raises:
+            ConnectionError: If it cannot be reached.
+        """
+        with Sender(self.base_url, self.api_key_env, self.timeout, self.max_retries) as sender:
+            return probe(sender, self.model)
+
+    def _all(
+        self, prompts: Sequence[Prompt], choices: Sequence[str] | None, sampling: Mapping[str, Any], seed: int | None
+    ) -> list[Any]:
+        """All answers in order; the first prompt without one ends it."""
+        prompts = check_prompts(prompts)
+        answers: list[Any] = [None] * len(prompts)
+        requests = [Request(prompt, None if seed is None else seed + n) for n, prompt in enumerate(prompts)]
+        with tqdm(total=len(prompts), desc="generating", unit="prompt", disable=not self.progress) as bar:
+            for index, answer in self.each(requests, choices, **sampling):
+                if isinstance(answer, Unanswered):
+                    raise Unanswered(f"prompts[{index}]: {answer}", answer.attempts) from answer.__cause__
+                if isinstance(answer, Exception):
+                    raise answer
+                answers[index] = answer
+                bar.update()
+        return answers
+
+    def _options(self, choices: Sequence[str] | None, sampling: Mapping[str, Any]) -> dict[str, Any]:
+        options = check_sampling(sampling)
+        if choices is not None:
+            return {"max_tokens": 1, "temperature": 1.0, "logprobs": True, "top_logprobs": 20}
+        if options.pop("top_k"):
+            raise NotImplementedError("top_k is not part of the chat completions protocol; use top_p.")
+        options["max_tokens"] = options.pop("max_new_tokens")
+        return options
+
+    def _request(self, request: Request, options: Mapping[str, Any]) -> dict[str, Any]:
+        prompt = request.prompt
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        fields = {"model": self.model, "messages": messages, **options}
+        if request.seed is not None and "logprobs" not in options:
+            fields["seed"] = request.seed
+        return {name: value for name, value in fields.items() if value not in (None, [])}
+
+    def _received(
+        self, sender: Sender, options: Mapping[str, Any], choices: list[str] | None
+    ) -> tuple[int, Answer | Exception]:
+        index, outcome, attempts = sender.next_result()
+        if isinstance(outcome, Unanswered):
+            return index, outcome
+        usage = outcome.usage
+        counts = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+        try:
+            if choices is not None:
+                return index, Answer(None, self._first_token(outcome, choices), *counts, attempts)
+            return index, Answer(cut(_content(outcome), options["stop"]), None, *counts, attempts)
+        except Unanswered as error:
+            error.attempts = attempts
+            return index, error
+
+    def _first_token(self, answer: ChatCompletion, choices: list[str]) -> list[float]:
         logprobs = answer.choices[0].logprobs if answer.choices else None
         if not logprobs or not logprobs.content or not logprobs.content[0].top_logprobs:
             raise NotImplementedError(f"{self.base_url} returned no logprobs for {self.model!r}: choices need them.")
@@ -106,46 +175,19 @@ class EndpointGenerator:
                 raise NotImplementedError(f"The choice {choice!r} should be one token; the server has {parts[0]!r}.")
         weights = [sum(weight for token, weight in tokens if token == choice) for choice in choices]
         if not sum(weights):
-            raise RuntimeError(
-                f"None of {choices} is a likely first token after prompts[{index}]; these are: {tokens}."
-            )
+            raise Unanswered(f"none of {choices} is a likely first token of the answer; these are: {tokens}")
         return log_shares(weights)
 
-    def _ask(self, prompts: Sequence[Prompt], options: Mapping[str, Any]) -> list[ChatCompletion]:
-        requests = []
-        for index, prompt in enumerate(check_prompts(prompts)):
-            messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-            request = {"model": self.model, "messages": messages, **options}
-            if options.get("seed") is not None:
-                request["seed"] = options["seed"] + index
-            requests.append({name: value for name, value in request.items() if value not in (None, [])})
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            run: Callable[..., Any] = asyncio.run
-        else:  # a thread with a running loop, as in a notebook, cannot run a second one
-            run = _run_in_thread
-        return run(self._ask_all(requests))
 
-    async def _ask_all(self, requests: list[dict[str, Any]]) -> list[ChatCompletion]:
-        from openai import AsyncOpenAI
-
-        key = os.environ.get(self.api_key_env, "").strip() or "not-needed"
-        gate = asyncio.Semaphore(self.max_concurrency)
-        bar = tqdm(total=len(requests), desc="generating", unit="prompt", disable=not self.progress)
-        client = AsyncOpenAI(base_url=self.base_url, api_key=key, timeout=self.timeout, max_retries=self.max_retries)
-
-        async def ask(request: dict[str, Any]) -> ChatCompletion:
-            async with gate:
-                answer = await client.chat.completions.create(**request)
-            bar.update()
-            return answer
-
-        with bar:
-            async with client:  # when one fails, `asyncio.run` cancels the others
-                return await asyncio.gather(*map(ask, requests))
+def _stripped(choices: Sequence[str] | None) -> list[str] | None:
+    return None if choices is None else check_choices([choice.strip() for choice in check_choices(choices)])
 
 
-def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()
+def _content(answer: ChatCompletion) -> str:
+    # The client does not hold a server to the types it declares: any of these may be missing.
+    if not answer.choices or len(answer.choices) != 1:
+        raise Unanswered(f"the answer has {len(answer.choices or [])} choices where one was asked for")
+    choice = answer.choices[0]
+    if choice.message is None or choice.message.content is None:
+        raise Unanswered(f"the answer has no content (finish_reason: {choice.finish_reason!r})")
+    return choice.message.content

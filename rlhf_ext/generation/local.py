@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +13,9 @@ from tqdm.auto import tqdm
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 
 from ..types import Prompt
-from .sampling import check_choices, check_prompts, check_sampling, cut
+from .answer import Answer, PromptTooLong, Request
+from .prefixes import PrefixReader, common_length, plan
+from .sampling import as_request, check_choices, check_prompts, check_sampling, cut
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -65,43 +68,111 @@ class LocalGenerator:
         self.model: Any = model
         self.tokenizer: Any = tokenizer
         self.batch_size, self.progress = batch_size, progress
+        self._prefixes = PrefixReader(model)
+
+    @property
+    def group_size(self) -> int:
+        """Requests that [`each`] takes at a time: texts of one group do not depend on what else is asked."""
+        return 4 * self.batch_size
 
     def generate(self, prompts: Sequence[Prompt], **sampling: Any) -> list[str]:
         """One completion a prompt, in order, without special tokens."""
         options = check_sampling(sampling)
-        rows = [self._ids(prompt) or [self._start(index)] for index, prompt in enumerate(check_prompts(prompts))]
-        for index, row in enumerate(rows):
-            self._check_room(index, len(row) + options["max_new_tokens"] - 1)  # the last token is not fed back
+        rows = [self._row(index, prompt, options) for index, prompt in enumerate(check_prompts(prompts))]
+        texts = [""] * len(rows)
+        for batch in self._written(rows, options):
+            for index, answer in batch:
+                texts[index] = answer.text or ""
+        return texts
+
+    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
+        """Log-probabilities of the choices after each prompt, in order. What prompts begin with alike is read once."""
+        choices = check_choices(choices)
+        targets = [self._choice_ids(index, prompt, choices) for index, prompt in enumerate(check_prompts(prompts))]
+        return self._chosen(targets)
+
+    def each(
+        self, requests: Iterable[Prompt | Request], choices: Sequence[str] | None = None, **sampling: Any
+    ) -> Iterator[tuple[int, Answer | Exception]]:
+        """Answers as they come, each with the index of its request: texts, or with `choices` their log-probabilities.
+
+        Requests are taken in groups of [`group_size`], each sampled with the seed of its first request. What does not fit
+        into the model's window comes back as a [`PromptTooLong`].
+        """
+        options, asked = check_sampling(sampling), enumerate(map(as_request, requests))
+        choices = None if choices is None else check_choices(choices)
+        while group := list(islice(asked, self.group_size)):
+            rows: dict[int, Any] = {}
+            for index, request in group:
+                try:
+                    if choices is None:
+                        rows[index] = self._row(index, request.prompt, options)
+                    else:
+                        rows[index] = self._choice_ids(index, request.prompt, choices)
+                except PromptTooLong as error:
+                    yield index, error
+            places, given = list(rows), list(rows.values())
+            if choices is None:
+                seed = options["seed"] if group[0][1].seed is None else group[0][1].seed
+                for batch in self._written(given, {**options, "seed": seed}):
+                    yield from ((places[i], answer) for i, answer in batch)
+            else:
+                read = [max(len(ids) for ids, _ in wanted) for wanted in given]
+                for place, row, n in zip(places, self._chosen(given), read, strict=True):
+                    yield place, Answer(None, row, n)
+
+    def _row(self, index: int, prompt: Prompt, options: Mapping[str, Any]) -> list[int]:
+        row = self._ids(prompt) or [self._start(index)]
+        self._check_room(index, len(row) + options["max_new_tokens"] - 1)  # the last token is not fed back
+        return row
+
+    def _written(self, rows: Sequence[list[int]], options: Mapping[str, Any]) -> Iterator[list[tuple[int, Answer]]]:
+        """Batches of answers, with the indices of their rows."""
         stop = options["stop"]
         # A stop that is one added token, such as <|im_end|>, is not in the decoded text: it ends as EOS does.
         added = self.tokenizer.get_added_vocab()
         ends = self._ends() | {added[s] for s in stop if s in added}
-        texts = [""] * len(rows)
         with self._evaluating(options["seed"], self._config(options, ends)):
             for batch in self._batches(rows):
+                answers = []
                 for index, ids in zip(batch, self._write([rows[index] for index in batch], stop), strict=True):
                     length = next((n for n, token in enumerate(ids) if token in ends), len(ids))
-                    texts[index] = cut(self.tokenizer.decode(ids[:length], skip_special_tokens=True), stop)
-        return texts
+                    text = cut(self.tokenizer.decode(ids[:length], skip_special_tokens=True), stop)
+                    answers.append((index, Answer(text, None, len(rows[index]), min(length + 1, len(ids)))))
+                yield answers
 
-    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
-        """Log-probabilities of the choices after each prompt, in order."""
-        choices, prompts = check_choices(choices), check_prompts(prompts)
-        scores = torch.zeros(len(prompts), len(choices), dtype=torch.float64)
+    def _chosen(self, wanted: Sequence[list[tuple[list[int], int]]]) -> list[list[float]]:
+        """Log-probabilities of the choices of each request, which gives ids and how many of them are not predicted."""
+        scores = torch.zeros(len(wanted), max(map(len, wanted), default=0), dtype=torch.float64)
         # Keyed by the ids to feed: choices of one token all feed the prompt alone, and so share one pass.
         targets: dict[tuple[int, ...], list[tuple[int, int, list[int]]]] = {}
-        for index, prompt in enumerate(prompts):
-            for column, (ids, given) in enumerate(self._choice_ids(index, prompt, choices)):
+        for index, choices in enumerate(wanted):
+            for column, (ids, given) in enumerate(choices):
                 targets.setdefault(tuple(ids[:-1]), []).append((index, column, ids[given:]))
         rows = list(targets)
+        need = max((len(ids) for found in targets.values() for *_, ids in found), default=0)
         with self._evaluating(), torch.no_grad():
-            for batch in self._batches(rows):
-                need = max(len(ids) for row in batch for *_, ids in targets[rows[row]])
-                for row, logits in zip(batch, self._last_logits([rows[row] for row in batch], need), strict=True):
-                    for index, column, ids in targets[rows[row]]:
-                        logprobs = logits[-len(ids) :].float().log_softmax(-1)
-                        scores[index, column] = logprobs[range(len(ids)), ids].sum()
+            for row, logits in self._last_logits(rows, need):
+                for index, column, ids in targets[row]:
+                    logprobs = logits[-len(ids) :].float().log_softmax(-1)
+                    scores[index, column] = logprobs[range(len(ids)), ids].sum()
         return scores.log_softmax(-1).tolist()
+
+    def _last_logits(
+        self, rows: Sequence[tuple[int, ...]], count: int
+    ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+        """Each row with its logits up to its end, of the last `count` ids at least."""
+        common, groups = plan(rows, count)
+        start = self._prefixes.begin(rows[0][:common]) if common else None
+        if start is None:
+            groups = [[index] for index in range(len(rows))]
+        for batch in self._batches([rows[group[0]] for group in groups], [len(group) for group in groups]):
+            picked = [groups[place] for place in batch]
+            flat = [rows[index] for group in picked for index in group]
+            logits = (
+                self._read(flat, count) if start is None else self._prefixes.last_logits(start, rows, picked, count)
+            )
+            yield from zip(flat, logits, strict=True)
 
     def _ids(self, prompt: Prompt, choice: str = "") -> list[int]:
         if not isinstance(prompt, str):  # a chat template writes the special tokens itself
@@ -125,7 +196,7 @@ class LocalGenerator:
                 f"After prompts[{index}] the tokenizer reads two of {choices} as the same, or one as empty."
             )
         # Where a token spans the end of the prompt, the choices are compared from the last token in common.
-        given = _common_length([start, *wholes])
+        given = common_length([start, *wholes])
         if not given:
             given, wholes = 1, [[self._start(index), *ids] for ids in wholes]
         self._check_room(index, max(map(len, wholes)) - 1)
@@ -147,7 +218,7 @@ class LocalGenerator:
         config = self.model.config.get_text_config()
         limit = getattr(config, "max_position_embeddings", None)
         if limit is not None and getattr(config, "rope_parameters", None) is None and length > limit:
-            raise ValueError(
+            raise PromptTooLong(
                 f"prompts[{index}] and what is to follow need {length} positions, and the model has {limit}: shorten "
                 "the prompt or lower max_new_tokens."
             )
@@ -181,12 +252,17 @@ class LocalGenerator:
             for module in training:
                 module.training = True
 
-    def _batches(self, rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    def _batches(self, rows: Sequence[Sequence[int]], sizes: Sequence[int] | None = None) -> Iterator[list[int]]:
+        """Indices of rows (or of groups of `sizes` rows, by their first) of like length, a batch's worth at a time."""
+        sizes = sizes or [1] * len(rows)
         order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))  # longest first: memory runs out early
-        with tqdm(total=len(rows), desc="generating", unit="prompt", disable=not self.progress) as bar:
-            for first in range(0, len(order), self.batch_size):
-                yield (batch := order[first : first + self.batch_size])
-                bar.update(len(batch))
+        with tqdm(total=sum(sizes), desc="generating", unit="prompt", disable=not self.progress) as bar:
+            while order:
+                batch = [order.pop(0)]
+                while order and sum(sizes[i] for i in batch) + sizes[order[0]] <= self.batch_size:
+                    batch.append(order.pop(0))
+                yield batch
+                bar.update(sum(sizes[i] for i in batch))
 
     def _pad(self, rows: Sequence[Sequence[int]], side: str) -> dict[str, torch.Tensor]:
         ids = [torch.tensor(row) for row in rows]
@@ -194,7 +270,7 @@ class LocalGenerator:
         padded = {"input_ids": ids, "attention_mask": mask}
         return {name: pad_sequence(x, True, 0, side).to(self.model.device) for name, x in padded.items()}
 
-    def _last_logits(self, rows: Sequence[Sequence[int]], count: int) -> list[torch.Tensor]:
+    def _read(self, rows: Sequence[Sequence[int]], count: int) -> list[torch.Tensor]:
         """For each row, its logits up to its end: of the last `count` ids at least."""
         lengths = [len(row) for row in rows]
         keep = max(lengths) - min(lengths) + count  # all logits of long prompts would not fit in memory
@@ -215,9 +291,3 @@ class LocalGenerator:
 
         criteria = StoppingCriteriaList([stopped] if stop else [])
         return self.model.generate(**inputs, stopping_criteria=criteria)[:, width:].tolist()
-
-
-def _common_length(rows: list[list[int]]) -> int:
-    """How many ids all rows begin with."""
-    shortest = min(map(len, rows))
-    return next((n for n in range(shortest) if len({row[n] for row in rows}) > 1), shortest)

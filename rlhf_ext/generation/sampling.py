@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from ..types import Prompt
+from .answer import Request
 
 # name: default, type, what to make of it, valid values, the same in words
 _SAMPLING: dict[str, tuple[Any, type, Callable[[Any], Any], Callable[[Any], bool], str]] = {
@@ -70,6 +71,14 @@ def check_prompts(prompts: Sequence[Prompt]) -> list[Prompt]:
         if not isinstance(prompt, str) and not messages:
             raise TypeError(f"prompts[{index}] should be text or a list of messages, got {prompt!r}.")
     return prompts
+
+
+def as_request(request: Prompt | Request) -> Request:
+    """A prompt as a request; a request as it is."""
+    if isinstance(request, Request):
+        check_prompts([request.prompt])
+        return request
+    return Request(check_prompts([request])[0])
 
 
 def check_choices(choices: Sequence[str]) -> list[str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from ..types import Prompt, text_of
-from .sampling import check_choices, check_prompts, check_sampling, log_shares
-
-if TYPE_CHECKING:
-    pass
+from .answer import Answer, Request, Unanswered
+from .sampling import as_request, check_choices, check_prompts, check_sampling, log_shares
 
 
 class ScriptedGenerator:
@@ -73,6 +71,25 @@ class ScriptedGenerator:
                 raise ValueError(f"choice_probs should give {len(choices)} weights >= 0, not all 0, got {weights}.")
             rows.append(log_shares(weights))
         return rows
+
+    def each(
+        self, requests: Iterable[Prompt | Request], choices: Sequence[str] | None = None, **sampling: Any
+    ) -> Iterator[tuple[int, Answer | Exception]]:
+        """Answers one at a time. A scripted function may raise [`Unanswered`], which comes back in the place of an answer.
+
+        Words are counted for tokens.
+        """
+        for index, request in enumerate(map(as_request, requests)):
+            given = {**sampling, **({} if request.seed is None else {"seed": request.seed})}
+            read = len(text_of(request.prompt).split())
+            try:
+                if choices is None:
+                    text = self.generate([request.prompt], **given)[0]
+                    yield index, Answer(text, None, read, len(text.split()))
+                else:
+                    yield index, Answer(None, self.choice_logprobs([request.prompt], choices)[0], read, 1)
+            except Unanswered as error:
+                yield index, error
 
     def _respond(self, prompt: Prompt, sampling: dict[str, Any]) -> str:
         self.calls.append((prompt, sampling))

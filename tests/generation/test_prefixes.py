@@ -1,0 +1,98 @@
+"""Reading what rows have in common once gives what reading each row whole gives."""
+
+import pytest
+import torch
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+)
+
+from rlhf_ext.generation.prefixes import PrefixReader, common_length, plan
+
+
+def ids(count, seed):
+    return torch.randint(5, 300, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+@pytest.fixture
+def rows():
+    """A rubric, four questions, each with its two answers in both orders, and a question of its own; as a judge is asked."""
+    rubric, found = ids(60, 0), []
+    for k in range(4):
+        question, one, other = ids(30 + 3 * k, 10 + k), ids(10 + k, 20 + k), ids(6, 30 + k)
+        found += [[*rubric, *question, *one, *other, 7, 9], [*rubric, *question, *other, *one, 7, 9]]
+    return [*found, [*rubric, *ids(40, 99)]]
+
+
+def models():
+    torch.manual_seed(0)
+    yield LlamaForCausalLM(
+        LlamaConfig(vocab_size=343, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
+    )
+    yield GPT2LMHeadModel(GPT2Config(vocab_size=343, n_embd=32, n_layer=2, n_head=2))
+    yield OPTForCausalLM(
+        OPTConfig(
+            vocab_size=343,
+            hidden_size=32,
+            ffn_dim=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            word_embed_proj_dim=32,
+        )
+    )
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: type(model).__name__)
+def test_logits_are_those_of_whole_rows(model, rows):
+    model.eval()
+    common, groups = plan(rows, tail=2)
+    assert common == 60
+    assert sorted(map(sorted, groups)) == [[0, 1], [2, 3], [4, 5], [6, 7], [8]]
+    reader = PrefixReader(model)
+    with torch.no_grad():
+        start = reader.begin(rows[0][:common])
+        for _ in range(2):  # what was read in common serves again, unchanged
+            found = reader.last_logits(start, rows, groups, count=2)
+        for index, logits in zip([i for group in groups for i in group], found, strict=True):
+            whole = model(input_ids=torch.tensor([rows[index]])).logits[0]
+            assert torch.allclose(logits[-2:], whole[-2:], atol=1e-4), index
+
+
+def test_fewer_ids_are_read(rows):
+    model = next(models()).eval()
+    read = []
+    model.model.embed_tokens.register_forward_hook(lambda module, args, output: read.append(args[0].numel()))
+    common, groups = plan(rows, tail=1)
+    with torch.no_grad():
+        reader = PrefixReader(model)
+        reader.last_logits(reader.begin(rows[0][:common]), rows, groups, count=1)
+    assert sum(read) < 0.5 * sum(map(len, rows))
+
+
+def test_a_cache_of_another_kind_is_not_shared():
+    model = MambaForCausalLM(MambaConfig(vocab_size=343, hidden_size=32, num_hidden_layers=1, state_size=4)).eval()
+    reader = PrefixReader(model)
+    with torch.no_grad():
+        assert reader.begin(ids(20, 0)) is None
+        assert reader.begin(ids(20, 0)) is None
+
+
+def test_what_is_not_worth_it_is_read_whole():
+    apart = [ids(50, seed) for seed in range(4)]
+    assert plan(apart, tail=1) == (0, [[0], [1], [2], [3]])
+    little = [[*ids(8, 0), *row] for row in apart]
+    assert plan(little, tail=1)[0] == 0
+    assert plan([ids(50, 0)], tail=1) == (0, [[0]])
+
+
+def test_a_row_within_another_keeps_its_tail():
+    short, long = ids(40, 0), [*ids(40, 0), *ids(5, 1)]
+    assert common_length([short, long]) == 40
+    common, _ = plan([short, long], tail=3)
+    assert common == 37
