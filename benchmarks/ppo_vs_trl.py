@@ -7,8 +7,8 @@ accumulation 1, where it makes the updates that it promises, under today's torch
 its own with one thread; the sides of a round have the same seed and come in random order, and a ratio is taken within its
 round. Workloads:
 
-- summaries: the shape of TRL 1.12's own example (pythia-160m on TL;DR): long prompts, 53 tokens for every completion, an LM
-  head of two fifths of the backbone's size;
+- summaries: the shape of TRL 1.12's own example (pythia-160m on TL;DR): prompts of 80 to 200 tokens, 53 for every completion,
+  an LM head of two fifths of the backbone's size;
 - chat: short prompts, and completions of mixed length (the end token is a frequent one);
 - learning: many rollouts of a small model with short completions, for the reward and the KL that are reached;
 - memory: one short rollout of a larger model, four full models against LoRA adapters on one base.
@@ -85,6 +85,7 @@ def build(name: str, folder: Path, quick: bool) -> None:
     torch.manual_seed(0)
     policy = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     reward = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32)
+    policy.generation_config.eos_token_id = tokenizer.eos_token_id  # or the base's own would end completions as well
     torch.nn.init.normal_(reward.score.weight, std=2 * reward.config.hidden_size**-0.5)
     for model, kind in ((policy, "policy"), (reward, "reward")):
         model.config.eos_token_id = tokenizer.eos_token_id
@@ -95,9 +96,10 @@ def build(name: str, folder: Path, quick: bool) -> None:
     get_peft_model(adapter, lora).save_pretrained(folder / "reward_adapter")
     tokenizer.save_pretrained(folder / "reward_adapter")
     texts = [row["prompt"][0]["content"] for row in assistant_preferences("train")]
-    if name == "summaries":  # as many rows as needed for the length of a post
+    if name == "summaries":  # as many rows as needed for the length of a post, which differs as posts do
         joined = [" ".join(texts[i : i + 24]) for i in range(len(texts) - 24)]
-        texts = [tokenizer.decode(tokenizer(text)["input_ids"][: 20 if quick else 200]) for text in joined]
+        lengths = random.Random(0).choices(range(10, 21) if quick else range(80, 201), k=len(joined))
+        texts = [tokenizer.decode(tokenizer(text)["input_ids"][:n]) for text, n in zip(joined, lengths, strict=True)]
     # Between special tokens nothing grows together where prompt and completion meet.
     prompts = [text[:1500] + tokenizer.bos_token for text in texts[: config["total_episodes"]]]
     work = {"config": config, "prompts": prompts, "ends": END[name] == "."}

@@ -54,6 +54,9 @@ class ScriptedGenerator:
         self.calls: list[tuple[Prompt, dict[str, Any]]] = []
         self._given: Counter[str] = Counter()
 
+    group_size = 1
+    """Requests that [`each`] takes at a time: each stands alone."""
+
     def generate(self, prompts: Sequence[Prompt], **sampling: Any) -> list[str]:
         """The scripted response to each prompt, in order."""
         check_sampling(sampling)

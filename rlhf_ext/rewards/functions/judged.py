@@ -97,21 +97,28 @@ class JudgeScore:
 
     def _written(self, requests: list[list[Message]]) -> list[float | None]:
         answers = self.generator.generate(requests, temperature=0, max_new_tokens=self.max_new_tokens)
-        return [float(found[1]) if (found := _SCORE.fullmatch(answer)) else None for answer in answers]
+        return [read_grade(answer) for answer in answers]
 
     def _request(self, prompt: Prompt, completion: Completion) -> list[Message]:
-        lowest, highest = (0, 9) if self.use_probabilities else (1, 10)
-        text = _INSTRUCTION.format(
-            rubric=self.rubric,
-            request=_quoted(prompt),
-            response=_quoted(completion),
-            lowest=lowest,
-            highest=highest,
-        )
-        return [{"role": "user", "content": text}]
+        return grade_request(prompt, completion, self.rubric, as_digits=self.use_probabilities)
 
 
-def _quoted(text: Prompt | Completion) -> str:
+def grade_request(prompt: Prompt, completion: Completion, rubric: str, as_digits: bool) -> list[Message]:
+    """What a judge is asked for a grade: from 1 to 10, or as a digit (0 to 9), whose probabilities can be read."""
+    lowest, highest = (0, 9) if as_digits else (1, 10)
+    text = _INSTRUCTION.format(
+        rubric=rubric, request=quoted(prompt), response=quoted(completion), lowest=lowest, highest=highest
+    )
+    return [{"role": "user", "content": text}]
+
+
+def read_grade(text: str) -> float | None:
+    """The grade, 1 to 10, that a judge wrote; None where it wrote something else."""
+    return float(found[1]) if (found := _SCORE.fullmatch(text)) else None
+
+
+def quoted(text: Prompt | Completion) -> str:
+    """A text or messages as JSON that a judge is shown as data: it cannot end the string, nor look like the chat's own marks."""
     value: Any = text if isinstance(text, str) else [{"role": m["role"], "content": text_of([m])} for m in text]
     # Spelt out: what a tokenizer would take for a mark of its own (<|im_end|>, </s>, [INST]), and the line ends that JSON
     # leaves as they are.

@@ -1,0 +1,319 @@
+"""Preferences from a judge that compares two answers, in both orders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..data.store import Judgement, JudgementStore
+from ..stats import Estimate, bootstrap_mean, wilson
+from ..types import Completion, Message, Prompt, text_of
+from .budget import Budget, CostEstimate
+from .comparisons import Comparison, comparisons_of
+from .job import JudgementJob, Question, key_of, question_of
+from .modes import Mode, choose_mode, identity, model_name
+from .result import LabelResult
+from .rubric import CHOICES, RUBRICS, PairRubric, read_choice
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judge's word on two answers, in both orders.
+
+    Args:
+        shown (`tuple[float, float]`, *optional*): p(the answer shown first is better), for (first, second) and for (second,
+            first). None where there is no verdict.
+        reason (`str`, *optional*): Why there is none; `"unfinished"` where the budget did not reach.
+    """
+
+    shown: tuple[float, float] | None = None
+    reason: str | None = None
+
+    @property
+    def p(self) -> float:
+        """p(first is better), the mean over both orders."""
+        assert self.shown is not None
+        return (self.shown[0] + 1 - self.shown[1]) / 2
+
+    @property
+    def orders_agree(self) -> bool:
+        """Whether both orders prefer the same answer; a tie agrees with everything."""
+        assert self.shown is not None
+        return (self.shown[0] - 0.5) * (0.5 - self.shown[1]) >= 0
+
+
+class PairwiseLabeler:
+    """Labels pairs of answers by a language model that judges them, and says nothing where it cannot be trusted to.
+
+    Each pair is judged in both orders. From a judge whose log-probabilities can be read a label is p(better) over the answer
+    tokens, averaged over both orders (RLAIF, [2309.00267](https://huggingface.co/papers/2309.00267)); otherwise it is the
+    share of `votes` that it writes. It abstains where the two orders disagree, or p is not sure enough. What it abstains on
+    and what failed is given back with the reason, never as a label.
+
+    It is a [`~rlhf_ext.types.PairwiseJudge`] as well ([`compare`]), for win rates and constitutions.
+
+    Args:
+        generator: The judge: a [`LocalGenerator`], an [`EndpointGenerator`] (which is probed first for what it can do), a
+            [`ScriptedGenerator`].
+        rubric (`str` or [`PairRubric`], *optional*, defaults to `"assistant"`): What makes an answer better: the name of one of
+            [`~rlhf_ext.labelers.rubric.RUBRICS`], criteria in words, or a rubric.
+        mode (`str`, *optional*, defaults to `"auto"`): `"logprobs"`, `"text"`, or what the generator can do.
+        votes (`int`, *optional*, defaults to `1`): In text mode, how often each order is asked; more than one is sampled.
+        temperature (`float`, *optional*, defaults to `0.7`): Of sampled votes.
+        reasoning (`bool`, *optional*, defaults to `False`): Whether the judge compares in words before it chooses.
+        max_reasoning_tokens (`int`, *optional*, defaults to `256`): Room for these words.
+        on_disagreement (`str`, *optional*, defaults to `"abstain"`): `"abstain"` or `"average"` where the orders disagree.
+        min_confidence (`float`, *optional*, defaults to `0.5`): Least max(p, 1 - p) for a label, in [0.5, 1].
+        model (`str`, *optional*): The judge's name in provenance and keys. By default the generator's.
+        store (`str`, `Path` or [`~rlhf_ext.data.store.JudgementStore`], *optional*): Where judgements are kept: a file or a URL.
+            In memory by default: then a run that is stopped begins anew.
+        budget ([`Budget`], *optional*): Hard limits and prices.
+        progress (`bool`, *optional*, defaults to `False`): Whether to show a bar.
+        seed (`int`, *optional*, defaults to `0`): Seed of sampled votes.
+
+    Raises:
+        ValueError: If a setting is out of range, the rubric is unknown, or votes cannot differ.
+        NotImplementedError: If the endpoint lacks what the mode needs; the message says what.
+        ConnectionError: If the endpoint cannot be reached.
+
+    Example:
+
+    ```python
+    >>> from rlhf_ext import ScriptedGenerator
+    >>> from rlhf_ext.labelers import PairwiseLabeler
+    >>> judge = ScriptedGenerator([], choice_probs=lambda prompt, choices: [0.9, 0.1] if "Answer 1: \\"4" in prompt[0]["content"] else [0.2, 0.8])
+    >>> labeler = PairwiseLabeler(judge, "Correct answers are better.")
+    >>> labeler.label([{"prompt": "2 + 2?", "responses": ["5", "4"]}]).preferences[0]["preference_strength"]
+    0.85
+
+    ```
+    """
+
+    def __init__(
+        self,
+        generator: Any,
+        rubric: str | PairRubric = "assistant",
+        *,
+        mode: Literal["auto", "logprobs", "text"] = "auto",
+        votes: int = 1,
+        temperature: float = 0.7,
+        reasoning: bool = False,
+        max_reasoning_tokens: int = 256,
+        on_disagreement: Literal["abstain", "average"] = "abstain",
+        min_confidence: float = 0.5,
+        model: str | None = None,
+        store: str | Path | JudgementStore | None = None,
+        budget: Budget | None = None,
+        progress: bool = False,
+        retry_failed: bool = False,
+        seed: int = 0,
+    ):
+        if on_disagreement not in ("abstain", "average"):
+            raise ValueError(f"`on_disagreement` should be 'abstain' or 'average', got {on_disagreement!r}.")
+        if not 0.5 <= min_confidence <= 1:
+            raise ValueError(f"`min_confidence` should be in [0.5, 1], got {min_confidence}.")
+        self.rubric = rubric if isinstance(rubric, PairRubric) else RUBRICS.get(rubric) or PairRubric(rubric)
+        self.generator, self.reasoning, self.max_reasoning_tokens = generator, reasoning, max_reasoning_tokens
+        self.on_disagreement, self.min_confidence, self.seed = on_disagreement, min_confidence, seed
+        self.mode: Mode = choose_mode(generator, mode, votes, temperature)
+        self.model = model or model_name(generator)
+        self._judge_id = identity(generator, self.model)
+        self.store = store if isinstance(store, JudgementStore) else JudgementStore(store or "sqlite://")
+        self.budget, self.progress, self.retry_failed = budget or Budget(), progress, retry_failed
+
+    def label(self, rows: Iterable[Mapping[str, Any]]) -> LabelResult:
+        """Preferences from rows with a `prompt` and its `responses` (or `chosen` and `rejected`, to be judged anew).
+
+        All pairs of different answers in a row are compared. The same call on the same store goes on where it was stopped.
+
+        Args:
+            rows (`Dataset` or `list[dict]`): Text or messages. Other columns are kept.
+
+        Returns:
+            [`LabelResult`].
+
+        Raises:
+            ValueError: If a row has no prompt or answers (it is named), or no row has two different ones.
+        """
+        pairs, left_out = comparisons_of(rows)
+        verdicts, job = self._judge(pairs)
+        preferences = []
+        provenance = {"source": "ai", "annotator": f"{self.rubric.name}@{self.rubric.version}", "model": self.model}
+        for pair, verdict in zip(pairs, verdicts, strict=True):
+            if verdict.reason == "unfinished":
+                continue
+            if reason := self._abstains(verdict):
+                left_out.append(pair.left_out(reason))
+            else:
+                preferences.append(pair.labelled(verdict.p, **provenance))
+        unfinished = sum(verdict.reason == "unfinished" for verdict in verdicts)
+        spent = vars(self.store.spent(job.name))
+        return LabelResult(preferences, left_out, self._measures(pairs, verdicts), unfinished, spent)
+
+    def compare(
+        self, prompts: Sequence[Prompt], first: Sequence[Completion], second: Sequence[Completion]
+    ) -> list[float | None]:
+        """p(first is better) for each row, None where it abstains; equal answers are a tie.
+
+        Raises:
+            RuntimeError: If the budget does not reach.
+        """
+        pairs = [Comparison(row, *answers, {}) for row, answers in enumerate(zip(prompts, first, second, strict=True))]
+        open_pairs = [pair for pair in pairs if text_of(pair.first).strip() != text_of(pair.second).strip()]
+        found: list[float | None] = [0.5] * len(pairs)
+        verdicts, _ = self._judge(open_pairs)
+        for pair, verdict in zip(open_pairs, verdicts, strict=True):
+            if verdict.reason == "unfinished":
+                raise RuntimeError("The judge's budget is used up before all answers were compared.")
+            found[pair.row] = None if self._abstains(verdict) else verdict.p
+        return found
+
+    def estimate(self, rows: Iterable[Mapping[str, Any]], sample: int = 16) -> CostEstimate:
+        """What labelling `rows` will take, from `sample` of its questions, which are asked, kept and paid for.
+
+        With `reasoning` and log-probabilities it is the words that are counted; the choices after them cost little beside.
+        """
+        pairs, _ = comparisons_of(rows)
+        job = self._job(pairs)
+        if self.reasoning:
+            return job.estimate(self._questions(pairs, "think"), sample=sample, **self._sampling())
+        if self.mode.reads_logprobs:
+            return job.estimate(self._questions(pairs, "ask"), CHOICES, sample=sample)
+        return job.estimate(self._questions(pairs, "ask"), sample=sample, **self._sampling())
+
+    def _job(self, pairs: Sequence[Comparison]) -> JudgementJob:
+        settings = [self._judge_id, self.rubric.version, *vars(self.mode).values(), self.reasoning, self.seed]
+        data = [[pair.prompt, pair.first, pair.second] for pair in pairs]
+        name = key_of(settings=settings, data=data)
+        return JudgementJob(self.generator, self.store, name, self.budget, self.progress, self.retry_failed)
+
+    def _judge(self, pairs: Sequence[Comparison]) -> tuple[list[Verdict], JudgementJob]:
+        job = self._job(pairs)
+        if not pairs:
+            return [], job
+        if self.mode.reads_logprobs:
+            thoughts = job.run(self._questions(pairs, "think"), **self._sampling()) if self.reasoning else {}
+            questions = self._questions(pairs, "ask", thoughts)
+            answers = job.run([one for one in questions if one is not None], CHOICES)
+        else:
+            thoughts, questions = {}, self._questions(pairs, "think" if self.reasoning else "ask")
+            answers = job.run(questions, **self._sampling())
+        per_pair = 2 * self.mode.votes
+        verdicts = []
+        for start in range(0, len(questions), per_pair):
+            asked = questions[start : start + per_pair]
+            verdicts.append(
+                self._verdict([None if one is None else answers.get(one.key) for one in asked], asked, thoughts)
+            )
+        return verdicts, job
+
+    def _questions(
+        self, pairs: Sequence[Comparison], kind: str, thoughts: Mapping[str, Judgement] | None = None
+    ) -> list[Any]:
+        """The questions of all pairs: for each both orders, and for each of these all votes.
+
+        After reasoning (`thoughts`) a question whose reasoning is missing is None.
+        """
+        after = bool(self.reasoning and kind == "ask")
+        before = iter(self._questions(pairs, "think")) if after else None
+        found: list[Question | None] = []
+        for pair in pairs:
+            for order, (first, second) in enumerate(((pair.first, pair.second), (pair.second, pair.first))):
+                for vote in range(self.mode.votes):
+                    words: str | None = None
+                    if before is not None:
+                        thought = (thoughts or {}).get(next(before).key)
+                        if thought is None or thought.result is None:
+                            found.append(None)
+                            continue
+                        words = thought.result["text"]
+                    messages = self._messages(kind, pair.prompt, first, second, words)
+                    parts = {"model": self._judge_id, "rubric": self.rubric.version, "order": order, "vote": vote}
+                    choices = list(CHOICES) if kind == "ask" and self.mode.reads_logprobs else None
+                    sampling = {} if choices else self._sampling()
+                    found.append(
+                        question_of(messages, self.seed, kind=kind, choices=choices, sampling=sampling, **parts)
+                    )
+        return found
+
+    def _messages(
+        self, kind: str, prompt: Prompt, first: Completion, second: Completion, words: str | None
+    ) -> list[Message]:
+        written = not self.mode.reads_logprobs
+        if kind == "think":
+            return self.rubric.think(prompt, first, second, written)
+        return self.rubric.ask(prompt, first, second, written, words)
+
+    def _sampling(self) -> dict[str, Any]:
+        room = self.max_reasoning_tokens if self.reasoning else 16
+        return {"max_new_tokens": room, "temperature": self.mode.temperature}
+
+    def _verdict(
+        self, answers: Sequence[Judgement | None], asked: Sequence[Question | None], thoughts: Mapping[str, Judgement]
+    ) -> Verdict:
+        if any(answer is None for answer, question in zip(answers, asked, strict=True) if question is not None):
+            return Verdict(reason="unfinished")
+        if None in asked:
+            failures = [one.failure for one in thoughts.values() if one.failure]
+            return Verdict(reason=f"failed: no reasoning: {failures[0]}" if failures else "unfinished")
+        shown = []
+        for start in (0, self.mode.votes):
+            votes = [self._read(one) for one in answers[start : start + self.mode.votes] if one is not None]
+            read = [vote for vote in votes if isinstance(vote, float)]
+            if not read:
+                reasons = [vote for vote in votes if isinstance(vote, str)]
+                return Verdict(reason=reasons[0])
+            shown.append(sum(read) / len(read))
+        return Verdict((shown[0], shown[1]))
+
+    def _read(self, judgement: Judgement) -> float | str:
+        """p(the answer shown first is better), or why it is not known."""
+        if judgement.result is None:
+            return f"failed: {judgement.failure}"
+        if "logprobs" in judgement.result:
+            return math.exp(judgement.result["logprobs"][0])
+        text = judgement.result["text"] or ""
+        choice = read_choice(text, self.reasoning)
+        return f"unreadable: the judge wrote {text[:200]!r}" if choice is None else choice
+
+    def _abstains(self, verdict: Verdict) -> str | None:
+        if verdict.shown is None:
+            return verdict.reason
+        confidence = max(verdict.p, 1 - verdict.p)
+        if self.on_disagreement == "abstain" and not verdict.orders_agree:
+            return f"abstained, the orders disagree: p(first shown) {verdict.shown[0]:.3f} and {verdict.shown[1]:.3f}"
+        if confidence == 0.5:
+            return "abstained, a tie: p is 0.5"
+        if confidence < self.min_confidence:
+            return f"abstained, not sure enough: {confidence:.3f} is under {self.min_confidence:g}"
+        return None
+
+    def _measures(self, pairs: Sequence[Comparison], verdicts: Sequence[Verdict]) -> dict[str, Estimate]:
+        judged = [(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.shown is not None]
+        if not judged:
+            return {}
+        kept = [self._abstains(verdict) is None for _, verdict in judged]
+        shown = np.array([verdict.shown for _, verdict in judged])
+        found = {
+            "labelled": wilson(sum(kept), len(kept)),
+            "orders_agree": wilson(sum(verdict.orders_agree for _, verdict in judged), len(judged)),
+            "position_bias": replace_value(bootstrap_mean(shown.mean(axis=1)), -0.5),
+        }
+        longer = [
+            verdict.p if len(text_of(pair.first)) > len(text_of(pair.second)) else 1 - verdict.p
+            for (pair, verdict), is_kept in zip(judged, kept, strict=True)
+            if is_kept and len(text_of(pair.first)) != len(text_of(pair.second))
+        ]
+        if longer:
+            found["longer_preferred"] = bootstrap_mean(longer)
+        return found
+
+
+def replace_value(estimate: Estimate, shift: float) -> Estimate:
+    """An estimate moved by a constant."""
+    return replace(estimate, value=estimate.value + shift, low=estimate.low + shift, high=estimate.high + shift)
