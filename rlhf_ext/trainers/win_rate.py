@@ -197,9 +197,9 @@ class WinRateCallback(TrainerCallback):
 
     def _prepare(self, model: Any, tokenizer: Any, args: Any) -> None:
         """The reference's answers, unless they are there."""
+        refuse_parted_model("WinRateCallback", "compare the saved model afterwards")
         if self._references is not None:
             return
-        refuse_parted_model("WinRateCallback", "compare the saved model afterwards")
         if not isinstance(self.reference, str):
             self._references = self.reference
             return
@@ -230,10 +230,14 @@ class WinRateCallback(TrainerCallback):
             return [], self.comparisons, True
         prompts = [self.prompts[row] for row in asked]
         found: list[float | None] = [0.5] * len(answers)
-        with random_state_kept(), Signed(who := f"the judge {type(self.judge).__name__}", prompts):
-            given = self.judge.compare(prompts, [answers[row] for row in asked], [references[row] for row in asked])
-        for row, probability in zip(asked, checked_probabilities(who, given, len(asked)), strict=True):
-            found[row] = probability
+        who = f"the judge {type(self.judge).__name__}"
+        if asked:
+            with random_state_kept(), Signed(who, prompts):
+                given = self.judge.compare(
+                    prompts, [answers[row] for row in asked], [references[row] for row in asked]
+                )
+            for row, probability in zip(asked, checked_probabilities(who, given, len(asked)), strict=True):
+                found[row] = probability
         return found, used, False
 
     def _table(self, answers: list[Completion], found: list[float | None]) -> list[dict[str, Any]]:
