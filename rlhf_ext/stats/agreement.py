@@ -145,9 +145,7 @@ def fleiss_kappa(
         total = raters[0]
         observed = ((rows**2).sum(axis=1) - total).mean() / (total * (total - 1))
         by_chance = ((rows.mean(axis=0) / total) ** 2).sum()
-        # Compared as counts: a sum of squared shares may miss 1 by rounding.
-        varied = (rows.sum(axis=0) > 0).sum() > 1
-        return float((observed - by_chance) / (1 - by_chance)) if varied else math.nan
+        return float((observed - by_chance) / (1 - by_chance)) if by_chance < 1 else math.nan
 
     return bootstrap(kappa, table, confidence=confidence, resamples=resamples, seed=seed)
 

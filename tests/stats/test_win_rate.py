@@ -133,6 +133,16 @@ def test_the_fit_is_where_the_loss_is_flat() -> None:
     assert rate_at_zero(y, x) == pytest.approx(float(sigmoid(intercept(slope))), abs=1e-6)
 
 
+def test_the_fit_converges_where_labels_can_be_told_without_error() -> None:
+    rng = np.random.default_rng(4)
+    for n in (6, 40, 2000):
+        x = np.tanh(rng.normal(0.5, 1, n))
+        for border in (-0.9, 0.0, 0.5):
+            y = (x > border).astype(float)
+            assert (rate_at_zero(y, x) > 0.5) == (border < 0) or border == 0
+            assert 0 < rate_at_zero(y, x) < 1
+
+
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match=r"probabilities\[1\] is 1.2; a probability is in \[0, 1\]"):
         win_rate([0.1, 1.2])
