@@ -47,7 +47,7 @@ class WinRateCallback(TrainerCallback):
     other trackers, too. [`EarlyStoppingCallback`](transformers.EarlyStoppingCallback) must be added after this one. The
     answers of the last comparison, with the judge's probabilities, are in `answers`.
 
-    This replaces `WinRateCallback` of TRL up to 1.0, which logged the same name, for the share of pairs won. Source of the
+    Earlier TRL had a `WinRateCallback` that logged the same name, for the share of pairs won. Source of the
     comparison: Dubois et al., AlpacaFarm (https://huggingface.co/papers/2305.14387).
 
     Args:
@@ -65,9 +65,9 @@ class WinRateCallback(TrainerCallback):
         length_controlled (`bool`, *optional*, defaults to `False`):
             Whether to log the win rate at equal length as well.
         max_comparisons (`int`, *optional*):
-            Pairs that the judge may be given in the whole run (a judge asks both orders: two requests a pair). A comparison
-            that does not fit into what is left is not begun, nor is any after it: the training goes on, `evaluate()` has
-            NaN.
+            Pairs that the judge may be given in the whole run (a judge asks both orders: two requests a pair), after a
+            resumption less those that the checkpoint knows of. A comparison that does not fit into what is left is not
+            begun, nor is any after it: the training goes on, and `evaluate()` has NaN.
         seed (`int`, *optional*, defaults to `0`), batch_size (`int`, *optional*, defaults to `16`):
             Of the texts.
         **sampling:

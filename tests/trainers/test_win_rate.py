@@ -14,7 +14,7 @@ import torch
 import trl
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, TrainerCallback
+from transformers import AutoModelForCausalLM, EarlyStoppingCallback, TrainerCallback
 
 from rlhf_ext.trainers.win_rate import WinRateCallback
 from rlhf_ext.types import text_of
@@ -202,9 +202,11 @@ def test_where_nothing_tells_length_from_quality_the_run_goes_on(
 
 
 def test_the_best_model_by_win_rate_is_loaded_at_the_end(policy, tokenizer, preferences, heldout, quick):
-    callback = WinRateCallback(Says(0.2, 0.9, 0.4), heldout, ["bcd fgh"] * 8, **SHORT)
-    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_win_rate", "save_steps": 1}
-    trainer = dpo(policy, preferences, {**quick, "save_strategy": "steps"}, tokenizer, callback, **best)
+    callback = WinRateCallback(Says(0.2, 0.9, 0.4, 0.95), heldout, ["bcd fgh"] * 8, **SHORT)
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_win_rate", "max_steps": 5}
+    save = {"save_strategy": "steps", "save_steps": 1}
+    patience = EarlyStoppingCallback(early_stopping_patience=1)
+    trainer = dpo(policy, preferences, quick, tokenizer, callback, patience, **best, **save)
     trainer.train()
     assert rates(callback) == pytest.approx([0.2, 0.9, 0.4])
     assert trainer.state.best_metric == pytest.approx(0.9)
