@@ -17,6 +17,7 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, EarlyStoppingCallback, TrainerCallback
 
 from rlhf_ext.trainers.win_rate import WinRateCallback
+from rlhf_ext.trainers.win_rate_figures import checked_probabilities
 from rlhf_ext.types import text_of
 
 from ..conftest import vowels
@@ -374,13 +375,14 @@ def test_models_in_parts_are_refused_before_a_step(policy, tokenizer, preference
         ([math.nan] * 8, "gave nan for pair 0"),
     ],
 )
-def test_what_is_no_probability_stops_the_run(policy, tokenizer, preferences, heldout, quick, given, match):
-    class Wrong(MoreVowels):
-        def compare(self, prompts, first, second):
-            return given
-
-    callback = WinRateCallback(Wrong(), heldout, ["bcd fgh"] * 8, **SHORT)
+def test_what_is_no_probability_is_refused(given, match):
     with pytest.raises(ValueError, match=match):
+        checked_probabilities("the judge", given, 8)
+
+
+def test_a_judge_that_is_wrong_stops_the_run_and_is_named(policy, tokenizer, preferences, heldout, quick):
+    callback = WinRateCallback(Says(1.5), heldout, ["bcd fgh"] * 8, **SHORT)
+    with pytest.raises(ValueError, match="the judge Says gave 1.5 for pair 0"):
         dpo(policy, preferences, quick, tokenizer, callback, max_steps=1).train()
 
 
