@@ -234,6 +234,21 @@ def test_bootstrap_keeps_rows_together_and_holds_its_level() -> None:
     assert 87 <= held <= 99
 
 
+def test_bootstrap_by_clusters_agrees_with_paired_difference() -> None:
+    rng = np.random.default_rng(4)
+    values = np.concatenate([np.full(size, rng.normal()) for size in (1, 9, 4, 2, 12, 7, 3, 5) * 5])
+    clusters = [f"prompt {value}" for value in values]
+    one = bootstrap(np.mean, values, clusters=clusters, resamples=4000)
+    other = paired_difference(np.zeros(len(values)), values, clusters)
+    assert one.value == pytest.approx(other.value)
+    assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.05)
+    assert math.isinf(bootstrap(np.mean, [1.0, 2.0], clusters=["a", "a"]).high)
+    with pytest.raises(ValueError, match=r"clusters\[1\] is None"):
+        bootstrap(np.mean, [1.0, 2.0], clusters=["a", None])
+    with pytest.raises(ValueError, match="row 1"):
+        bootstrap(np.mean, [1.0, 2.0], clusters=["a"])
+
+
 def test_a_pivotal_interval_is_the_other_one_reflected() -> None:
     values = np.random.default_rng(1).exponential(size=50)
     plain, pivotal = bootstrap(np.mean, values), bootstrap(np.mean, values, pivotal=True)

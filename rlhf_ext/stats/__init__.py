@@ -1,14 +1,17 @@
-"""How sure a number is: intervals for rates, means and paired changes. The one place for them.
+"""How sure a number is: intervals for rates, means, paired changes, agreement and win rates. The one place for them.
 
 Every figure that rlhf_ext shows or decides by is an [`Estimate`]: a value, its interval and how many rows it rests on.
 A score of `None` (or NaN) means "does not apply to this row", as everywhere in rlhf_ext: the row is left out, and `n`
 says how many were used. Nothing is ever counted as 0.
 """
 
+from .agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
 from .bootstraps import Scores, bootstrap, bootstrap_mean, paired_difference
 from .estimate import Estimate
+from .judging import length_bias, position_bias, self_preference
 from .ranks import average_ranks
 from .rates import rule_of_three, wilson
+from .win_rate import length_controlled_win_rate, win_rate
 
 __all__ = [
     "Estimate",
@@ -16,7 +19,15 @@ __all__ = [
     "average_ranks",
     "bootstrap",
     "bootstrap_mean",
+    "cohen_kappa",
+    "fleiss_kappa",
+    "krippendorff_alpha",
+    "length_bias",
+    "length_controlled_win_rate",
     "paired_difference",
+    "position_bias",
     "rule_of_three",
+    "self_preference",
     "wilson",
+    "win_rate",
 ]

@@ -49,7 +49,7 @@ def bootstrap_mean(values: Scores, confidence: float = 0.95, resamples: int = 10
     (0.75, 4)
     ```
     """
-    scores = _column("values", values)
+    scores = as_column("values", values)
     used = scores[~np.isnan(scores)]
     if not len(used):
         raise ValueError(f"values: all {len(scores)} rows are None or NaN; no mean is left to estimate")
@@ -101,27 +101,22 @@ def paired_difference(
     (0.167, 3)
     ```
     """
-    first, second = _column("before", before), _column("after", after)
-    _check_lengths("before", len(first), "after", len(second))
-    labels: Sequence[Hashable] = range(len(first)) if clusters is None else list(clusters)
-    _check_lengths("before", len(first), "clusters", len(labels))
-    for row, label in enumerate(labels):
-        if label is None:
-            raise ValueError(f"clusters[{row}] is None; every row needs a label")
+    first, second = as_column("before", before), as_column("after", after)
+    check_lengths("before", len(first), "after", len(second))
+    labels = _labels("before", len(first), clusters)
     change = second - first
     kept = ~np.isnan(change)
     if not kept.any():
         raise ValueError(f"all {len(change)} pairs have a None or NaN score; no difference is left to estimate")
-    # A dict rather than np.unique: labels may be of any hashable type, mixed even.
-    unit_of: dict[Hashable, int] = {}
-    units = [unit_of.setdefault(labels[row], len(unit_of)) for row in np.flatnonzero(kept).tolist()]
+    units = _units([labels[row] for row in np.flatnonzero(kept).tolist()])
     scale = float(np.abs([first[kept], second[kept]]).max())
-    return _bootstrap(change[kept], np.array(units), scale, confidence, resamples, seed)
+    return _bootstrap(change[kept], units, scale, confidence, resamples, seed)
 
 
 def bootstrap(
     statistic: Callable[..., float],
     *columns: Sequence[Any] | NDArray[Any],
+    clusters: Sequence[Hashable] | NDArray[Any] | None = None,
     pivotal: bool = False,
     confidence: float = 0.95,
     resamples: int = 1_000,
@@ -130,7 +125,8 @@ def bootstrap(
     """Any statistic of rows (a correlation, a slope, a calibration error), with a bootstrap interval.
 
     For a mean use [`bootstrap_mean`], which is quicker. Rows are resampled with replacement, the same ones in every
-    column; a row may itself be a row of a matrix (the samples of one prompt), which then stays together. Where the
+    column; a row may itself be a row of a matrix (the samples of one prompt), which then stays together. Rows that are
+    not independent share a cluster, and whole clusters are resampled. Where the
     statistic is not defined (NaN) in more than a twentieth of the resamples, the data cannot say: the interval is
     infinite. Source: Davison and Hinkley, "Bootstrap Methods and their Application" (1997), chapters 2 and 5.
 
@@ -139,6 +135,8 @@ def bootstrap(
             Called with one array a column; gives a number, NaN where it is not defined.
         *columns (`list` or array, first axis of length `n`):
             The rows' values, in the same order in every column.
+        clusters (`list`, *optional*):
+            One label a row; rows with equal labels are resampled together.
         pivotal (`bool`, *optional*, defaults to `False`):
             The interval is reflected at the value (`2 value - quantile`) in place of the quantiles themselves: for what
             chance alone drives away from its true value, such as a calibration error, which is never negative.
@@ -151,7 +149,8 @@ def bootstrap(
         `Estimate`: the statistic of all rows, in its own unit; `n` is the number of rows.
 
     Raises:
-        ValueError: If there is no column or row, lengths differ, or the statistic of all rows is not finite.
+        ValueError: If there is no column or row, lengths differ, a cluster's label is `None`, or the statistic of all
+            rows is not finite.
 
     Example:
     ```python
@@ -171,17 +170,21 @@ def bootstrap(
         raise ValueError("there are no rows")
     n = len(arrays[0])
     for number, array in enumerate(arrays):
-        _check_lengths("column 0", n, f"column {number}", len(array))
+        check_lengths("column 0", n, f"column {number}", len(array))
     value = float(statistic(*arrays))
     if not math.isfinite(value):
         raise ValueError(f"the statistic of all {n} rows is {value}; it must be finite")
     rng = np.random.default_rng(seed)
+    units = _units(_labels("column 0", n, clusters))
+    count = int(units.max()) + 1
+    rows_of = np.split(np.argsort(units, kind="stable"), np.cumsum(np.bincount(units))[:-1])
     found = np.empty(resamples)
     for i in range(resamples):
-        picked = rng.integers(n, size=n)
-        found[i] = statistic(*(array[picked] for array in arrays))
+        picked = rng.integers(count, size=count)
+        rows = picked if count == n else np.concatenate([rows_of[unit] for unit in picked])
+        found[i] = statistic(*(array[rows] for array in arrays))
     found = found[np.isfinite(found)]
-    if n == 1 or len(found) < 0.95 * resamples:
+    if count == 1 or len(found) < 0.95 * resamples:
         return Estimate(value, -math.inf, math.inf, n, confidence)
     low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
     if pivotal:
@@ -217,7 +220,7 @@ def _bootstrap(
     return Estimate(value, float(ends[0]), float(ends[1]), n, confidence)
 
 
-def _column(name: str, values: Scores) -> NDArray[np.float64]:
+def as_column(name: str, values: Scores) -> NDArray[np.float64]:
     column = np.array([math.nan if value is None else float(value) for value in values])
     if not len(column):
         raise ValueError(f"{name} is empty")
@@ -227,7 +230,23 @@ def _column(name: str, values: Scores) -> NDArray[np.float64]:
     return column
 
 
-def _check_lengths(name: str, length: int, other: str, other_length: int) -> None:
+def _labels(name: str, length: int, clusters: Sequence[Hashable] | NDArray[Any] | None) -> Sequence[Hashable]:
+    labels: Sequence[Hashable] = range(length) if clusters is None else list(clusters)
+    check_lengths(name, length, "clusters", len(labels))
+    for row, label in enumerate(labels):
+        if label is None:
+            raise ValueError(f"clusters[{row}] is None; every row needs a label")
+    return labels
+
+
+def _units(labels: Sequence[Hashable]) -> NDArray[np.int64]:
+    """Numbers of the clusters, from 0 in the order of their first rows."""
+    # A dict rather than np.unique: labels may be of any hashable type, mixed even.
+    unit_of: dict[Hashable, int] = {}
+    return np.array([unit_of.setdefault(label, len(unit_of)) for label in labels])
+
+
+def check_lengths(name: str, length: int, other: str, other_length: int) -> None:
     if length != other_length:
         row = min(length, other_length)
         raise ValueError(f"{name} has {length} rows and {other} {other_length}: row {row} is missing in one of them")

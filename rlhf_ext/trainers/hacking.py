@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import TrainerCallback
-from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
 from ..generation import LocalGenerator, check_sampling
@@ -27,14 +22,13 @@ from ..rewards.functions.text import repeated_ngrams
 from ..stats import Estimate
 from ..types import Prompt, RewardFunction
 from .hacking_signals import HackingWarning, checked_limits, disagreements, gap, rise
+from .policy_texts import prompts_of, random_state_kept, refuse_parted_model, run_sampling
 
 logger = logging.get_logger(__name__)
 
 _BASELINE_LOGS = 5
 _BASELINE_SAMPLES = 4
 _STATE = "reward_hacking.json"
-_SAMPLING = {"max_new_tokens": "max_completion_length", "temperature": "temperature"}
-"""How texts are written by default: as the trainer's configuration says."""
 
 Columns = dict[str, NDArray[np.float64]]
 """Measured of each text, by name."""
@@ -125,7 +119,7 @@ class RewardHackingCallback(TrainerCallback):
         for name, value in (("every", every), ("patience", patience), ("batch_size", batch_size)):
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {value}.")
-        self.prompts, self.columns = _prompts_of(prompts)
+        self.prompts, self.columns = prompts_of(prompts)
         if prompts is not None and len(self.prompts) < 2:
             raise ValueError(f"`prompts` has {len(self.prompts)} rows; at least 2 are needed, and 32 make sense.")
         check_sampling(sampling)
@@ -141,13 +135,8 @@ class RewardHackingCallback(TrainerCallback):
     # What the trainer calls.
 
     def on_train_begin(self, args, state, control, model=None, processing_class=None, **kwargs):
-        if self.prompts and (
-            is_deepspeed_zero3_enabled() or AcceleratorState().distributed_type == DistributedType.FSDP
-        ):
-            raise ValueError(
-                "RewardHackingCallback cannot write texts under FSDP or ZeRO-3, where no process holds the whole model: "
-                "leave `prompts` out to watch the logs alone."
-            )
+        if self.prompts:
+            refuse_parted_model("RewardHackingCallback", "leave `prompts` out to watch the logs alone")
         if state.global_step and self._load(Path(args.output_dir) / f"checkpoint-{state.global_step}"):
             return
         if state.global_step:
@@ -202,12 +191,11 @@ class RewardHackingCallback(TrainerCallback):
 
     def _measure(self, model: Any, tokenizer: Any, args: Any, samples: int = 1) -> Columns:
         """Of the texts of each prompt, columns of shape `(P, samples)`."""
-        defaults = {name: getattr(args, field, None) for name, field in _SAMPLING.items()}
         prompts = [prompt for prompt in self.prompts for _ in range(samples)]
         columns = {name: [v for v in values for _ in range(samples)] for name, values in self.columns.items()}
-        with _random_state_kept():
+        with random_state_kept():
             generator = LocalGenerator(model, tokenizer, self.batch_size)
-            texts = generator.generate(prompts, **{**defaults, "seed": self.seed, **self.sampling})
+            texts = generator.generate(prompts, **{**run_sampling(args), "seed": self.seed, **self.sampling})
             box = [self._score(prompts, texts, columns)]
         if args.world_size > 1:  # all go by the main process's, lest one stops and the others wait for it
             broadcast_object_list(box)
@@ -272,23 +260,3 @@ class RewardHackingCallback(TrainerCallback):
         self.history = seen["history"]
         self.warnings = [HackingWarning(**fields) for fields in seen["warnings"]]
         return True
-
-
-def _prompts_of(prompts: Dataset | Sequence[Prompt] | None) -> tuple[list[Prompt], dict[str, list[Any]]]:
-    if isinstance(prompts, Dataset):
-        if "prompt" not in prompts.column_names:
-            raise ValueError(f"`prompts` has no column 'prompt'; it has {prompts.column_names}.")
-        return list(prompts["prompt"]), {n: list(prompts[n]) for n in prompts.column_names if n != "prompt"}
-    return list(prompts or []), {}
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """What is drawn inside, by texts or by scorers, changes nothing outside."""
-    python, array = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(range(torch.accelerator.device_count())):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(array)

@@ -259,7 +259,7 @@ def test_two_processes_stop_together_by_what_the_main_one_saw(tiny, tmp_path):
 
 
 def test_models_in_parts_are_refused_before_a_step(policy, preferences, heldout, quick, monkeypatch):
-    monkeypatch.setattr("rlhf_ext.trainers.hacking.is_deepspeed_zero3_enabled", lambda: True)
+    monkeypatch.setattr("rlhf_ext.trainers.policy_texts.is_deepspeed_zero3_enabled", lambda: True)
     with pytest.raises(ValueError, match="cannot write texts under FSDP or ZeRO-3"):
         watched(policy, preferences, quick, RewardHackingCallback(heldout)).train()
 

@@ -1,0 +1,81 @@
+"""What callbacks share that let the policy write during its own training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType, broadcast_object_list
+from datasets import Dataset
+from transformers.integrations import is_deepspeed_zero3_enabled
+
+from ..types import Prompt
+
+T = TypeVar("T")
+
+_SAMPLING = {"max_new_tokens": "max_completion_length", "temperature": "temperature"}
+
+
+def run_sampling(args: Any) -> dict[str, Any]:
+    """How the run's own completions are written, as far as the trainer's configuration says: None where it does not."""
+    return {name: getattr(args, field, None) for name, field in _SAMPLING.items()}
+
+
+def prompts_of(prompts: Dataset | Sequence[Prompt] | None) -> tuple[list[Prompt], dict[str, list[Any]]]:
+    """Prompts, and the other columns where they come as a data set.
+
+    Raises:
+        ValueError: If a data set has no column `prompt`.
+    """
+    if isinstance(prompts, Dataset):
+        if "prompt" not in prompts.column_names:
+            raise ValueError(f"`prompts` has no column 'prompt'; it has {prompts.column_names}.")
+        return list(prompts["prompt"]), {n: list(prompts[n]) for n in prompts.column_names if n != "prompt"}
+    return list(prompts or []), {}
+
+
+def refuse_parted_model(who: str, way_out: str) -> None:
+    """Raises where no process holds the whole model.
+
+    Raises:
+        ValueError: Under FSDP or ZeRO-3.
+    """
+    if is_deepspeed_zero3_enabled() or AcceleratorState().distributed_type == DistributedType.FSDP:
+        raise ValueError(
+            f"{who} cannot write texts under FSDP or ZeRO-3, where no process holds the whole model: {way_out}."
+        )
+
+
+def on_main(args: Any, work: Callable[[], T]) -> T:
+    """What the main process makes (never None), on all processes; where it fails, all fail rather than wait for it.
+
+    Raises:
+        RuntimeError: On the other processes, if the main one raised something.
+    """
+    box: list[Any] = [None]
+    try:
+        if args.process_index == 0:
+            box[0] = work()
+    finally:
+        if args.world_size > 1:
+            broadcast_object_list(box)
+    if box[0] is None:
+        raise RuntimeError("A callback failed on the main process: see its error there.")
+    return box[0]
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """What is drawn inside, by texts or by scorers, changes nothing outside."""
+    python, array = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(range(torch.accelerator.device_count())):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(array)
