@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,13 +39,12 @@ class Journal:
             return
         self._path = Path(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._path, "a+b")  # noqa: SIM115 - held, with its lock, until `close`
-        try:
-            self._lock(self._file)
-            self._read(self._file, json.loads(json.dumps(identity)))
-        except BaseException:
-            self._file.close()
-            raise
+        with ExitStack() as stack:
+            file = stack.enter_context(open(self._path, "a+b"))
+            self._lock(file)
+            self._read(file, json.loads(json.dumps(identity)))
+            stack.pop_all()  # stays open, and locked, until `__exit__`
+        self._file = file
 
     def __enter__(self) -> Journal:
         return self

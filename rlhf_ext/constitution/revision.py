@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..generation import check_sampling
+from ..generation.sampling import check_prompts, check_sampling
 from ..types import Completion, Generator, PairwiseJudge, Prompt, RewardFunction, is_messages, text_of
 from .asking import TEMPLATES
 from .drift import SharedWords
@@ -124,7 +124,8 @@ def critique_and_revise(
     check_sampling({**options, "seed": seed})
     _check_numbers(rounds, patience, batch_size)
     _check_roles(generator, judge)
-    scorer: Any = None if min_relevance is None else relevance or SharedWords()
+    scorer: Any = SharedWords() if relevance is None else relevance
+    scorer = None if min_relevance is None else scorer
     identity = {
         "constitution": constitution.provenance,
         "model": model,
@@ -144,8 +145,19 @@ def critique_and_revise(
     done: list[Revision] = []
     bar = tqdm(total=len(rows), desc="revising", unit="prompt", disable=not progress)
     with Journal(store, identity) as journal, bar:
-        drift = (scorer, min_relevance)
-        reviser = Reviser(generator, constitution, journal, judge, *drift, rounds, patience, seed, options, bar)
+        reviser = Reviser(
+            generator=generator,
+            constitution=constitution,
+            journal=journal,
+            judge=judge,
+            relevance=scorer,
+            min_relevance=min_relevance,
+            rounds=rounds,
+            patience=patience,
+            seed=seed,
+            sampling=options,
+            bar=bar,
+        )
         for start in range(0, len(rows), batch_size):
             done += reviser.revise(rows[start : start + batch_size], write=firsts is None)
     return Revisions(tuple(done), constitution.provenance, model, name_of(judge))
@@ -159,9 +171,7 @@ def name_of(thing: Any) -> str | None:
 def _check_rows(
     prompts: Sequence[Prompt], responses: Sequence[Completion] | None
 ) -> tuple[list[Prompt], list[str] | None]:
-    if isinstance(prompts, str):
-        raise TypeError(f"`prompts` should be a list of prompts, got one string; a list of one is [{prompts!r}].")
-    prompts = list(prompts)
+    prompts = check_prompts(prompts)
     for row, prompt in enumerate(prompts):
         if not text_of(prompt).strip():
             raise ValueError(f"prompts[{row}] is empty.")

@@ -110,6 +110,7 @@ def summarise(
         raise ValueError("There are no revisions to summarise.")
     if harmless is not None and len(harmless) != len(rows):
         raise ValueError(f"`harmless` should say yes or no for each of {len(rows)} rows, got {len(harmless)}.")
+    asked = [False] * len(rows) if harmless is None else harmless
     refuses: Any = refusal or Refusal()
     before, after = [len(row.first.split()) for row in rows], [len(row.last.split()) for row in rows]
     logs = [[math.log(length) if length else None for length in lengths] for lengths in (before, after)]
@@ -118,7 +119,7 @@ def summarise(
         revised=wilson(sum(row.revised for row in rows), len(rows)),
         turned_down=_turned_down(rows),
         refusals=_change(rows, refuses),
-        over_refusals=_change([row for row, counts in zip(rows, harmless or [], strict=False) if counts], refuses),
+        over_refusals=_change([row for row, counts in zip(rows, asked, strict=True) if counts], refuses),
         words=_paired(rows, before, after),
         length_ratio=_paired(rows, *logs),
         helpfulness=helpful,

@@ -106,14 +106,14 @@ def test_the_critic_sees_the_latest_answer():
 @pytest.mark.parametrize(
     ("prompts", "options", "message"),
     [
-        ("Why?", {}, "`prompts` should be a list of prompts, got one string"),
+        ("Why?", {}, "prompts should be a list of prompts, got one string"),
         (["Why?", " "], {}, r"prompts\[1\] is empty"),
         (
             ["Why?", [{"role": "user", "content": "Hi"}]],
             {},
             r"prompts\[1\] is messages where those before it are text",
         ),
-        (["Why?", 3], {}, "Expected text or a list of messages, got int"),
+        (["Why?", 3], {}, r"prompts\[1\] should be text or a list of messages, got 3"),
         (PROMPTS, {"responses": ["a"]}, r"one answer a prompt \(3\), got 1"),
         (PROMPTS, {"responses": "abc"}, "`responses` should be a list"),
         (PROMPTS, {"rounds": 0}, "`rounds` should be an integer of at least 1, got 0"),

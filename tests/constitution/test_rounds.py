@@ -45,6 +45,17 @@ def test_after_a_revision_all_principles_are_asked_anew():
     assert (row.stopped, row.revised) == ("no_objection", True)
 
 
+def test_what_was_kept_before_a_revision_does_not_count_after_it():
+    objects = lambda request: asked_by(request) == "truth" and "Better" not in quoted_answer(request)  # noqa: E731
+    for seed in range(6):
+        row = one(
+            obedient(lambda request: f"Verdict: {'REVISE' if objects(request) else 'KEEP'}"), rounds=9, seed=seed
+        )
+        place = [step.accepted for step in row.steps].index(True)
+        assert {step.principle for step in row.steps[place + 1 :]} == {"tone", "truth", "brevity"}
+        assert row.stopped == "no_objection"
+
+
 def test_rounds_end_with_objections_heard_and_unheard():
     assert one(obedient(critique=always("Verdict: KEEP")), rounds=2).stopped == "rounds"
     assert one(obedient(), rounds=2).stopped == "rounds"
