@@ -25,6 +25,11 @@ _CLOSING = re.compile(
     r"rewrote|rewritten|removed|changed|replaced))\b.*",
     re.IGNORECASE | re.DOTALL,
 )
+_META = re.compile(
+    r"\b(?:(?:the|your|this) (critique)|(?:the|a|my|this) (revised|rewritten) (?:version|response|answer|reply)|"
+    r"(?:the|an|my|this) (improved) (?:response|answer|reply)|my ((?:last|previous) (?:response|answer)))\b",
+    re.IGNORECASE,
+)
 _NGRAM = 8
 
 
@@ -79,8 +84,14 @@ def read_revision(text: str) -> str:
     return text
 
 
-def repeats_instructions(revision: str, prompt: str, answer: str, principle: Principle) -> bool:
-    """Whether a revision has eight words in a row from what the writer was told, and from nowhere else."""
+def is_meta_talk(revision: str, prompt: str, answer: str, principle: Principle) -> bool:
+    """Whether a revision talks about being one, or gives back what the writer was told: eight words in a row of it.
+
+    Words that prompt or answer have already are no sign of either.
+    """
+    source = f"{prompt}\n{answer}".casefold()
+    if any(match[match.lastindex or 0].casefold() not in source for match in _META.finditer(revision)):
+        return True
     told = _ngrams(_REVISION) | _ngrams(principle.revision_request)
     return bool(_ngrams(revision) & told - _ngrams(prompt) - _ngrams(answer))
 

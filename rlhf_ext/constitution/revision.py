@@ -47,15 +47,16 @@ def critique_and_revise(
     A prompt is finished when
 
     - no principle objects: `patience` of them were asked about the answer as it stands, and none did;
-    - a revision is of no use: empty, the instructions again, or an answer that was there before;
+    - a revision is of no use: empty, talk about revising, the instructions again, or an answer that was there before;
     - a revision drifts from the question: `relevance` under `min_relevance`. One that refuses is not asked about: that is
       the judge's to say, and [`summarise`] reports it;
     - the judge does not find it better (p <= 0.5, or no opinion) than the answer that it revises;
     - `rounds` are over.
 
     A revision that ends the rounds in one of the middle three ways is kept in the steps, and not taken. Small models
-    lose helpfulness this way and can collapse ([2504.04918](https://huggingface.co/papers/2504.04918)): pass a judge, and
-    look at [`summarise`] before you train.
+    lose helpfulness this way and can collapse ([2504.04918](https://huggingface.co/papers/2504.04918)), and very small ones
+    cannot criticise at all (SmolLM2-135M wrote no verdict that could be read, and gave critiques back as revisions): pass a
+    judge, and look at [`summarise`] before you train.
 
     A round of a batch is at most three calls: critiques, revisions, judgements; after the last one the judge compares
     last and first answers of those that were revised more than once.

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..rewards.calling import Signed, checked_scores, like_prompt, score_rows
 from ..rewards.refusal import Refusal
 from ..types import Completion, Generator, PairwiseJudge, Prompt, RewardFunction, text_of
-from .asking import critique_request, read_critique, read_revision, repeats_instructions, revision_request
+from .asking import critique_request, is_meta_talk, read_critique, read_revision, revision_request
 from .journal import Journal
 from .principles import Constitution, Principle
 from .steps import Revision, RevisionStep
@@ -132,8 +132,8 @@ class Reviser:
                 proposal.step["rejected"] = "empty"
             elif _same(text) in map(_same, [*row.before, row.answer]):
                 proposal.step["rejected"] = "unchanged"
-            elif repeats_instructions(text, text_of(row.prompt), row.answer, proposal.principle):
-                proposal.step["rejected"] = "repeats_instructions"
+            elif is_meta_talk(text, text_of(row.prompt), row.answer, proposal.principle):
+                proposal.step["rejected"] = "meta_talk"
 
     def _check_relevance(self, turn: int, proposals: list[_Proposal]) -> None:
         refuses = Refusal()(prompts=[], completions=[proposal.text for proposal in proposals])

@@ -16,7 +16,7 @@ STOPS = {
     "no_objection": "no principle that was asked objects to the answer",
     "rounds": "all rounds are used",
     "empty": "the revision is empty",
-    "repeats_instructions": "the revision repeats what the writer was told",
+    "meta_talk": "the revision talks about being one, or repeats the instructions",
     "unchanged": "the revision is an answer that was there before",
     "drifted": "the revision drifted from the question",
     "not_improved": "the judge finds the revision no better than what it revises",

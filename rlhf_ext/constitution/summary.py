@@ -33,6 +33,8 @@ class RevisionSummary:
             is no change.
         worse (`Estimate`, *optional*): Share of the prompts that the judge compared where the last answer is worse (p < 0.5).
         scores (`dict[str, Estimate]`): Change by each scorer, in its unit, over rows where it applies to both answers.
+        unreadable (`Estimate`, *optional*): Share of critiques without a verdict that could be read, which count as objections:
+            where it is high, the model is no critic.
         objections (`dict[str, Estimate]`): Share of critiques that objected, by category.
         stopped (`dict[str, int]`): Prompts by why their rounds ended.
     """
@@ -45,6 +47,7 @@ class RevisionSummary:
     length_ratio: Estimate | None
     helpfulness: Estimate | None
     worse: Estimate | None
+    unreadable: Estimate | None
     scores: dict[str, Estimate] = field(default_factory=dict)
     objections: dict[str, Estimate] = field(default_factory=dict)
     stopped: dict[str, int] = field(default_factory=dict)
@@ -124,6 +127,7 @@ def summarise(
         length_ratio=_paired(rows, *logs),
         helpfulness=helpful,
         worse=worse,
+        unreadable=_unreadable(rows),
         scores={name: value for name, fn in (scorers or {}).items() if (value := _change(rows, fn)) is not None},
         objections=_objections(rows),
         stopped=dict(Counter(row.stopped for row in rows).most_common()),
@@ -139,6 +143,7 @@ _WORDS = {
     "length_ratio": "change in the logarithm of the length",
     "helpfulness": "p(last answer is better than the first)",
     "worse": "answers made worse",
+    "unreadable": "critiques without a readable verdict",
 }
 
 
@@ -182,6 +187,11 @@ def _turned_down(rows: list[Revision]) -> Estimate | None:
     judged = [[step.improvement for step in row.steps if step.improvement is not None] for row in rows]
     judged = [judgements for judgements in judged if judgements]
     return wilson(sum(min(judgements) < 0.5 for judgements in judged), len(judged)) if judged else None
+
+
+def _unreadable(rows: list[Revision]) -> Estimate | None:
+    verdicts = [step.verdict for row in rows for step in row.steps]
+    return wilson(verdicts.count("unreadable"), len(verdicts)) if verdicts else None
 
 
 def _objections(rows: list[Revision]) -> dict[str, Estimate]:

@@ -5,9 +5,9 @@ import pytest
 from rlhf_ext.constitution import Principle
 from rlhf_ext.constitution.asking import (
     critique_request,
+    is_meta_talk,
     read_critique,
     read_revision,
-    repeats_instructions,
     revision_request,
 )
 
@@ -74,10 +74,27 @@ def test_a_revision_is_freed_of_talk_about_itself(text, answer):
     assert read_revision(text) == answer
 
 
+@pytest.mark.parametrize(
+    ("text", "meta"),
+    [
+        ("I did it. Here's a revised version: Paris.", True),
+        ("As the critique says, it was rude.", True),
+        ("My last response was rude. Paris.", True),
+        ("Paris, by every critique.", False),
+        ("The improved version of the harbour is in the north.", False),
+        ("An improved answer: Paris.", True),
+    ],
+)
+def test_talk_about_the_revision_is_no_revision(text, meta):
+    assert is_meta_talk(text, "Where?", "Go away.", KIND) is meta
+    # unless that is what it is about
+    assert not is_meta_talk(text, "Write a critique of my revised and previous response.", "My last response", KIND)
+
+
 def test_the_instructions_given_back_are_no_revision():
-    repeats = lambda text, prompt="?", answer="!": repeats_instructions(text, prompt, answer, KIND)  # noqa: E731
+    repeats = lambda text, prompt="?", answer="!": is_meta_talk(text, prompt, answer, KIND)  # noqa: E731
     assert repeats("Make it kind, and keep what is right in it.")
-    assert repeats("Sure. No introduction, no word about the critique or about what you changed.")
+    assert repeats("Now write your response to my request anew, whole.")
     assert not repeats("Make it kind, and keep what is good.")
     assert not repeats("Gladly: Paris.")
     # the person's own words, or the answer's

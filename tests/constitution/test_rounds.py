@@ -73,7 +73,7 @@ def test_a_verdict_that_cannot_be_read_is_an_objection():
         ("Here is the revised response:\n", "empty"),
         (f"Revised response: {ANSWER}", "unchanged"),
         (f" {ANSWER.replace(' ', chr(10), 1)} ", "unchanged"),
-        ("Now write your response to my request anew, whole and ready to be sent.", "repeats_instructions"),
+        ("Now write your response to my request anew, whole and ready to be sent.", "meta_talk"),
         ("Paris lies north of Lyon along the river Seine.", "drifted"),
     ],
 )

@@ -110,6 +110,8 @@ def test_rows_of_one_prompt_are_not_taken_for_independent():
 def test_objections_are_counted_by_category():
     keep = step(None, verdict="keep", category="harm")
     rows = [row(keep, step(category="harm")), row(keep, step(category="bias", verdict="unreadable"))]
+    assert summarise(of(*rows)).unreadable == wilson(1, 4)
+    assert summarise(of(row())).unreadable is None
     assert summarise(of(*rows)).objections == {"harm": wilson(1, 3), "bias": wilson(1, 1)}
 
 
