@@ -88,7 +88,9 @@ def test_a_revision_is_freed_of_talk_about_itself(text, answer):
 def test_talk_about_the_revision_is_no_revision(text, meta):
     assert is_meta_talk(text, "Where?", "Go away.", KIND) is meta
     # unless that is what it is about
-    assert not is_meta_talk(text, "Write a critique of my revised and previous response.", "My last response", KIND)
+    assert not is_meta_talk(
+        text, "Write a critique of my revised, improved and previous response.", "My last response", KIND
+    )
 
 
 def test_the_instructions_given_back_are_no_revision():
