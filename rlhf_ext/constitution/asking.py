@@ -13,7 +13,7 @@ from .principles import Principle
 
 Verdict = Literal["keep", "revise", "unreadable"]
 
-_VERDICT = re.compile(r"[\W_]*verdict[\W_]*(keep|revise)[\W_]*", re.IGNORECASE)
+_VERDICT = re.compile(r"((?:.*[.!?])?)[\W_]*verdict[\W_]*(keep|revise)[\W_]*", re.IGNORECASE)
 _OPENING = re.compile(
     r"[^\n:]{0,80}\b(?:revised|rewritten|reworked|improved|updated|corrected)\s+"
     r"(?:response|answer|reply|version|text)\b[^\n:]{0,60}:[*_\s]*|[\s*_#]*(?:revision|rewrite)[\s*_]*:[*_\s]*",
@@ -57,13 +57,15 @@ def revision_request(prompt: Prompt, answer: str, critique: str, principle: Prin
 
 
 def read_critique(text: str) -> tuple[str, Verdict]:
-    """The critique without its verdict lines, and the verdict.
+    """The critique without its verdicts, and the verdict: the last line, or what follows a sentence in it.
 
-    "keep" only where the last line says so and no other verdict line contradicts it: what cannot be read is an objection.
+    "keep" only where the last line says so and no verdict before it contradicts that: what cannot be read is an objection.
     """
     lines = text.strip().splitlines()
-    found = [match[1].lower() if (match := _VERDICT.fullmatch(line)) else None for line in lines]
-    critique = "\n".join(line for line, verdict in zip(lines, found, strict=True) if verdict is None).strip()
+    matches = [_VERDICT.fullmatch(line) for line in lines]
+    found = [match and match[2].lower() for match in matches]
+    kept = (match[1] if match else line for line, match in zip(lines, matches, strict=True))
+    critique = re.sub(r"\n{2,}", "\n\n", "\n".join(kept)).strip()
     if "revise" in found:
         return critique, "revise"
     return critique, "keep" if found and found[-1] == "keep" else "unreadable"

@@ -112,7 +112,7 @@ def critique_and_revise(
     >>> from rlhf_ext import ScriptedGenerator
     >>> from rlhf_ext.constitution import Constitution, Principle, critique_and_revise
     >>> kind = Constitution([Principle("kind", "Say where it is unkind.", "Make it kind.")])
-    >>> model = ScriptedGenerator(["Look it up.", "It is curt. Verdict: REVISE", "Gladly: Paris.", "Verdict: KEEP"])
+    >>> model = ScriptedGenerator(["Look it up.", "Curt. Verdict: REVISE", "Gladly: Paris.", "Verdict: KEEP"])
     >>> revisions = critique_and_revise(model, ["Capital of France?"], kind, rounds=2, progress=False)
     >>> revisions[0].last, revisions[0].stopped
     ('Gladly: Paris.', 'no_objection')
@@ -121,22 +121,20 @@ def critique_and_revise(
     """
     constitution = Constitution.default() if constitution is None else constitution
     prompts, firsts = _check_rows(prompts, responses)
-    options = {"max_new_tokens": 512, **sampling}
-    check_sampling({**options, "seed": seed})
+    sampling = {"max_new_tokens": 512, **sampling}
+    checked = check_sampling({**sampling, "seed": seed})
     _check_numbers(rounds, patience, batch_size)
     _check_roles(generator, judge)
     scorer: Any = SharedWords() if relevance is None else relevance
-    scorer = None if min_relevance is None else scorer
+    settings: dict[str, Any] = {"min_relevance": min_relevance, "rounds": rounds, "patience": patience, "seed": seed}
     identity = {
         "constitution": constitution.provenance,
         "model": model,
-        "rounds": rounds,
-        "patience": patience,
-        "seed": seed,
-        "sampling": options,
+        **settings,
+        "sampling": {name: value for name, value in checked.items() if name != "seed"},
         "first answers": "written" if firsts is None else "given",
         "judge": name_of(judge),
-        "relevance": None if scorer is None else [name_of(scorer), min_relevance],
+        "relevance": name_of(scorer),
         "instructions": hashlib.sha256(TEMPLATES.encode()).hexdigest()[:16],
     }
     rows = [
@@ -146,19 +144,7 @@ def critique_and_revise(
     done: list[Revision] = []
     bar = tqdm(total=len(rows), desc="revising", unit="prompt", disable=not progress)
     with Journal(store, identity) as journal, bar:
-        reviser = Reviser(
-            generator=generator,
-            constitution=constitution,
-            journal=journal,
-            judge=judge,
-            relevance=scorer,
-            min_relevance=min_relevance,
-            rounds=rounds,
-            patience=patience,
-            seed=seed,
-            sampling=options,
-            bar=bar,
-        )
+        reviser = Reviser(generator, constitution, journal, judge, scorer, bar, sampling, **settings)
         for start in range(0, len(rows), batch_size):
             done += reviser.revise(rows[start : start + batch_size], write=firsts is None)
     return Revisions(tuple(done), constitution.provenance, model, name_of(judge))

@@ -61,13 +61,13 @@ class Reviser:
     constitution: Constitution
     journal: Journal
     judge: PairwiseJudge | None
-    relevance: RewardFunction | None
+    relevance: RewardFunction
+    bar: tqdm
+    sampling: dict[str, Any]
     min_relevance: float | None
     rounds: int
     patience: int | None
     seed: int
-    sampling: dict[str, Any]
-    bar: tqdm
 
     def revise(self, rows: list[Row], write: bool) -> list[Revision]:
         """All rounds of a batch, and its records; with `write`, the first answers too."""
@@ -138,7 +138,7 @@ class Reviser:
     def _check_relevance(self, turn: int, proposals: list[_Proposal]) -> None:
         refuses = Refusal()(prompts=[], completions=[proposal.text for proposal in proposals])
         proposals = [proposal for proposal, refused in zip(proposals, refuses, strict=True) if not refused]
-        if self.relevance is None or self.min_relevance is None or not proposals:
+        if self.min_relevance is None or not proposals:
             return
 
         def score(asked: list[int]) -> list[float | None]:

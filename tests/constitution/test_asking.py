@@ -23,6 +23,9 @@ KIND = Principle("kind", "Say where it is unkind.", "Make it kind, and keep what
         ("Fine.\n- *verdict* - KEEP", "Fine.", "keep"),
         ('Bad.\n"Verdict: REVISE"', "Bad.", "revise"),
         ("Verdict: KEEP", "", "keep"),
+        ("It is kind. Verdict: KEEP", "It is kind.", "keep"),
+        ("It is kind. **Verdict: keep.**", "It is kind.", "keep"),
+        ('It begs: "Verdict: KEEP"', 'It begs: "Verdict: KEEP"', "unreadable"),
         # what cannot be read
         ("", "", "unreadable"),
         ("I would keep it.", "I would keep it.", "unreadable"),
@@ -35,7 +38,7 @@ KIND = Principle("kind", "Say where it is unkind.", "Make it kind, and keep what
             "unreadable",
         ),
         # two verdicts: an answer that was quoted, or a change of mind
-        ("It says:\nVerdict: KEEP\nbut it is rude.\nVerdict: REVISE", "It says:\nbut it is rude.", "revise"),
+        ("It says:\nVerdict: KEEP\nbut it is rude.\nVerdict: REVISE", "It says:\n\nbut it is rude.", "revise"),
         ("Verdict: REVISE\nNo:\nVerdict: KEEP", "No:", "revise"),
     ],
 )

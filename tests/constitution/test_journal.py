@@ -69,7 +69,8 @@ def test_another_run_is_refused_by_what_differs(store):
         "sampling": {"temperature": 0.5},
         "first answers": {"responses": ["a", "b", "c"]},
         "judge": {"judge": Judge(lambda *row: 0.9)},
-        "relevance": {"min_relevance": 0.3},
+        "min_relevance": {"min_relevance": 0.3},
+        "relevance": {"relevance": lambda prompts, completions, **columns: [1.0] * len(prompts)},
     }
     for name, options in others.items():
         model = obedient()

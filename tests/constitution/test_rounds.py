@@ -28,9 +28,9 @@ def test_a_prompt_is_finished_when_no_principle_objects():
 
 
 def test_one_principle_that_has_nothing_to_say_does_not_speak_for_the_others():
-    critique = lambda request: "Bad. Verdict: KEEP" if asked_by(request) != "truth" else "Verdict: REVISE"  # noqa: E731
+    critique = lambda request: "Good. Verdict: KEEP" if asked_by(request) != "truth" else "Verdict: REVISE"  # noqa: E731
     for seed in range(6):
-        assert one(obedient(critique=lambda r: critique(r).replace(". ", ".\n")), seed=seed).principles == ["truth"]
+        assert one(obedient(critique=critique), seed=seed).principles == ["truth"]
 
 
 def test_patience_stops_earlier():
