@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from typing import Any, Literal
 
-from ..rewards.functions.judged import _quoted as quoted
+from ..rewards.functions.judged import quoted
 from ..types import Message, Prompt
 from .principles import Principle
 

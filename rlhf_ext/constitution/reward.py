@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..rewards.functions.judged import _quoted as quoted
+from ..rewards.functions.judged import quoted
 from ..rewards.functions.rows import log_mean
 from ..types import Completion, Generator, Message, Prompt
 from .principles import Constitution, Principle
