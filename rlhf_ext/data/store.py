@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+try:
+    import sqlalchemy as sa
+    from sqlalchemy.dialects import postgresql, sqlite
+except ImportError as error:
+    raise ImportError("A store of judgements needs SQLAlchemy: pip install rlhf_ext[label]") from error
 
 _IN = 500
 """Keys a statement: SQLite takes 999 variables."""
