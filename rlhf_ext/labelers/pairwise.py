@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from ..data.store import Judgement, JudgementStore
-from ..stats import Estimate, bootstrap_mean, wilson
+from ..stats import Estimate, length_bias, position_bias, wilson
 from ..types import Completion, Message, Prompt, text_of
 from .budget import Budget, CostEstimate
 from .comparisons import Comparison, comparisons_of
@@ -297,23 +295,18 @@ class PairwiseLabeler:
         judged = [(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.shown is not None]
         if not judged:
             return {}
-        kept = [self._abstains(verdict) is None for _, verdict in judged]
-        shown = np.array([verdict.shown for _, verdict in judged])
+        kept = sum(self._abstains(verdict) is None for _, verdict in judged)
+        rows = [pair.row for pair, _ in judged]
+        forward, backward = zip(*(verdict.shown for _, verdict in judged if verdict.shown is not None), strict=True)
         found = {
-            "labelled": wilson(sum(kept), len(kept)),
+            "labelled": wilson(kept, len(judged)),
             "orders_agree": wilson(sum(verdict.orders_agree for _, verdict in judged), len(judged)),
-            "position_bias": replace_value(bootstrap_mean(shown.mean(axis=1)), -0.5),
+            "position_bias": position_bias(forward, backward, rows),
         }
-        longer = [
-            verdict.p if len(text_of(pair.first)) > len(text_of(pair.second)) else 1 - verdict.p
-            for (pair, verdict), is_kept in zip(judged, kept, strict=True)
-            if is_kept and len(text_of(pair.first)) != len(text_of(pair.second))
-        ]
-        if longer:
-            found["longer_preferred"] = bootstrap_mean(longer)
+        lengths = [[len(text_of(answer)) for answer in (pair.first, pair.second)] for pair, _ in judged]
+        if any(first != second for first, second in lengths):
+            first_lengths, second_lengths = zip(*lengths, strict=True)
+            found["length_bias"] = length_bias(
+                [verdict.p for _, verdict in judged], first_lengths, second_lengths, clusters=rows
+            )
         return found
-
-
-def replace_value(estimate: Estimate, shift: float) -> Estimate:
-    """An estimate moved by a constant."""
-    return replace(estimate, value=estimate.value + shift, low=estimate.low + shift, high=estimate.high + shift)
