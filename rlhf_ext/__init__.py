@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Budget": "labelers",
     "Constitution": "constitution",
+    "ConstitutionalLabeler": "constitution",
     "ConstitutionalReward": "constitution",
     "Constraint": "rewards.constraints",
     "DPOConfig": "trainers",
@@ -51,7 +52,7 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
-    from .constitution import Constitution, ConstitutionalReward, critique_and_revise
+    from .constitution import Constitution, ConstitutionalLabeler, ConstitutionalReward, critique_and_revise
     from .data.preferences import assistant_preferences, load_preferences, prepare_preferences
     from .data.store import JudgementStore
     from .evaluation.reward_models import RewardValidation, Thresholds, validate_reward_model

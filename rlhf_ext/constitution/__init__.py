@@ -1,12 +1,13 @@
 """Constitutional AI: principles in YAML, critique and revision by them, and what comes of it.
 
 Written after Bai et al., [2212.08073](https://huggingface.co/papers/2212.08073): a [`Constitution`],
-[`critique_and_revise`], data sets to learn from ([`to_sft`], [`to_preferences`]), the question for a judge of pairs
-([`pair_question`]), a reward function ([`ConstitutionalReward`]), and a report of what it cost ([`summarise`]).
+[`critique_and_revise`], data sets to learn from ([`to_sft`], [`to_preferences`]), a labeler that judges by the constitution
+([`ConstitutionalLabeler`]), a reward function ([`ConstitutionalReward`]), and a report of what it cost ([`summarise`]).
 """
 
-from .comparing import clamp_probability, pair_question
+from .comparing import pair_question
 from .drift import SharedWords
+from .labeler import ConstitutionalLabeler
 from .outcome import split_prompts, to_preferences, to_sft
 from .principles import Constitution, Principle
 from .revision import critique_and_revise
@@ -16,6 +17,7 @@ from .summary import RevisionSummary, summarise
 
 __all__ = [
     "Constitution",
+    "ConstitutionalLabeler",
     "ConstitutionalReward",
     "Principle",
     "Revision",
@@ -23,7 +25,6 @@ __all__ = [
     "RevisionSummary",
     "Revisions",
     "SharedWords",
-    "clamp_probability",
     "critique_and_revise",
     "pair_question",
     "split_prompts",

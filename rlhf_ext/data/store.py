@@ -139,12 +139,8 @@ class JudgementStore:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:job))"), {"job": f"rlhf_ext {job}"})
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
+            yield connection
+            connection.commit()  # after an error, closing the connection rolls back
 
     def finished(self, keys: Sequence[str]) -> dict[str, Judgement]:
         """Judgements among `keys` that there are, failures too."""

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from .answer import Unanswered
@@ -38,7 +39,7 @@ class Sender:
     def __init__(self, base_url: str, api_key_env: str, timeout: float, max_retries: int):
         self.base_url, self.timeout, self.max_retries = base_url, timeout, max_retries
         self._key = os.environ.get(api_key_env, "").strip()
-        self._results: queue.Queue[tuple[int, Any, int]] = queue.Queue()
+        self._results: queue.Queue[tuple[int, Future[Any]]] = queue.Queue()
         self._not_before = 0.0
         self._jitter = random.Random()
 
@@ -67,7 +68,8 @@ class Sender:
 
     def submit(self, index: int, request: Mapping[str, Any]) -> None:
         """Sends a request; its outcome will be among [`next_result`]'s under `index`."""
-        asyncio.run_coroutine_threadsafe(self._send(index, request), self._loop)
+        sent = asyncio.run_coroutine_threadsafe(self._send(request), self._loop)
+        sent.add_done_callback(lambda future: self._results.put((index, future)))
 
     def next_result(self) -> tuple[int, ChatCompletion | Unanswered, int]:
         """The next outcome, when there is one, with its index and the attempts that it took.
@@ -75,22 +77,16 @@ class Sender:
         Raises:
             openai.APIError: What concerns all requests.
         """
-        index, outcome, attempts = self._results.get()
-        if isinstance(outcome, BaseException) and not isinstance(outcome, Unanswered):
-            raise outcome
-        return index, outcome, attempts
+        index, future = self._results.get()
+        return index, *future.result()
 
-    async def _send(self, index: int, request: Mapping[str, Any]) -> None:
-        outcome: Any = None
-        attempts = 0
-        try:
-            while outcome is None:
-                await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
-                attempts += 1
-                outcome = await self._attempt(request, attempts)
-        except Exception as error:  # handed to the thread that waits for it, which raises it
-            outcome = error
-        self._results.put((index, outcome, attempts))
+    async def _send(self, request: Mapping[str, Any]) -> tuple[ChatCompletion | Unanswered, int]:
+        outcome, attempts = None, 0
+        while outcome is None:
+            await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
+            attempts += 1
+            outcome = await self._attempt(request, attempts)
+        return outcome, attempts
 
     async def _attempt(self, request: Mapping[str, Any], attempts: int) -> ChatCompletion | Unanswered | None:
         """An answer, a reason why there will be none, or None: to be sent again."""

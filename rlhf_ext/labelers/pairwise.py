@@ -67,6 +67,8 @@ class PairwiseLabeler:
         max_reasoning_tokens (`int`, *optional*, defaults to `256`): Room for these words.
         on_disagreement (`str`, *optional*, defaults to `"abstain"`): `"abstain"` or `"average"` where the orders disagree.
         min_confidence (`float`, *optional*, defaults to `0.5`): Least max(p, 1 - p) for a label, in [0.5, 1].
+        clamp (`float`, *optional*, defaults to `1.0`): The most that p, or 1 - p, can be, in (0.5, 1]: a judge that reasons first
+            is surer than it is right (0.6 in [2212.08073](https://huggingface.co/papers/2212.08073)).
         model (`str`, *optional*): The judge's name in provenance and keys. By default the generator's.
         store (`str`, `Path` or [`~rlhf_ext.data.store.JudgementStore`], *optional*): Where judgements are kept: a file or a URL.
             In memory by default: then a run that is stopped begins anew.
@@ -104,6 +106,7 @@ class PairwiseLabeler:
         max_reasoning_tokens: int = 256,
         on_disagreement: Literal["abstain", "average"] = "abstain",
         min_confidence: float = 0.5,
+        clamp: float = 1.0,
         model: str | None = None,
         store: str | Path | JudgementStore | None = None,
         budget: Budget | None = None,
@@ -115,6 +118,9 @@ class PairwiseLabeler:
             raise ValueError(f"`on_disagreement` should be 'abstain' or 'average', got {on_disagreement!r}.")
         if not 0.5 <= min_confidence <= 1:
             raise ValueError(f"`min_confidence` should be in [0.5, 1], got {min_confidence}.")
+        if not (0.5 < clamp <= 1 and min_confidence <= clamp):
+            raise ValueError(f"`clamp` should be in (0.5, 1] and at least `min_confidence`, got {clamp}.")
+        self.clamp = clamp
         self.rubric = rubric if isinstance(rubric, PairRubric) else RUBRICS.get(rubric) or PairRubric(rubric)
         self.generator, self.reasoning, self.max_reasoning_tokens = generator, reasoning, max_reasoning_tokens
         self.on_disagreement, self.min_confidence, self.seed = on_disagreement, min_confidence, seed
@@ -184,8 +190,13 @@ class PairwiseLabeler:
             return job.estimate(self._questions(pairs, "ask"), CHOICES, sample=sample)
         return job.estimate(self._questions(pairs, "ask"), sample=sample, **self._sampling())
 
+    def rubric_of(self, pair: Comparison) -> PairRubric:
+        """The rubric for a pair; the same for all here."""
+        return self.rubric
+
     def _job(self, pairs: Sequence[Comparison]) -> JudgementJob:
-        settings = [self._judge_id, self.rubric.version, *vars(self.mode).values(), self.reasoning, self.seed]
+        versions = sorted({self.rubric_of(pair).version for pair in pairs})
+        settings = [self._judge_id, versions, *vars(self.mode).values(), self.reasoning, self.seed]
         data = [[pair.prompt, pair.first, pair.second] for pair in pairs]
         name = key_of(settings=settings, data=data)
         return JudgementJob(self.generator, self.store, name, self.budget, self.progress, self.retry_failed)
@@ -221,6 +232,7 @@ class PairwiseLabeler:
         before = iter(self._questions(pairs, "think")) if after else None
         found: list[Question | None] = []
         for pair in pairs:
+            rubric = self.rubric_of(pair)
             for order, (first, second) in enumerate(((pair.first, pair.second), (pair.second, pair.first))):
                 for vote in range(self.mode.votes):
                     words: str | None = None
@@ -230,8 +242,8 @@ class PairwiseLabeler:
                             found.append(None)
                             continue
                         words = thought.result["text"]
-                    messages = self._messages(kind, pair.prompt, first, second, words)
-                    parts = {"model": self._judge_id, "rubric": self.rubric.version, "order": order, "vote": vote}
+                    messages = self._messages(rubric, kind, pair.prompt, first, second, words)
+                    parts = {"model": self._judge_id, "rubric": rubric.version, "order": order, "vote": vote}
                     choices = list(CHOICES) if kind == "ask" and self.mode.reads_logprobs else None
                     sampling = {} if choices else self._sampling()
                     found.append(
@@ -240,12 +252,18 @@ class PairwiseLabeler:
         return found
 
     def _messages(
-        self, kind: str, prompt: Prompt, first: Completion, second: Completion, words: str | None
+        self,
+        rubric: PairRubric,
+        kind: str,
+        prompt: Prompt,
+        first: Completion,
+        second: Completion,
+        words: str | None,
     ) -> list[Message]:
         written = not self.mode.reads_logprobs
         if kind == "think":
-            return self.rubric.think(prompt, first, second, written)
-        return self.rubric.ask(prompt, first, second, written, words)
+            return rubric.think(prompt, first, second, written)
+        return rubric.ask(prompt, first, second, written, words)
 
     def _sampling(self) -> dict[str, Any]:
         room = self.max_reasoning_tokens if self.reasoning else 16
@@ -266,7 +284,7 @@ class PairwiseLabeler:
             if not read:
                 reasons = [vote for vote in votes if isinstance(vote, str)]
                 return Verdict(reason=reasons[0])
-            shown.append(sum(read) / len(read))
+            shown.append(self._clamped(sum(read) / len(read)))
         return Verdict((shown[0], shown[1]))
 
     def _read(self, judgement: Judgement) -> float | str:
@@ -274,10 +292,13 @@ class PairwiseLabeler:
         if judgement.result is None:
             return f"failed: {judgement.failure}"
         if "logprobs" in judgement.result:
-            return math.exp(judgement.result["logprobs"][0])
+            return self._clamped(math.exp(judgement.result["logprobs"][0]))
         text = judgement.result["text"] or ""
         choice = read_choice(text, self.reasoning)
         return f"unreadable: the judge wrote {text[:200]!r}" if choice is None else choice
+
+    def _clamped(self, p: float) -> float:
+        return min(max(p, 1 - self.clamp), self.clamp)
 
     def _abstains(self, verdict: Verdict) -> str | None:
         if verdict.shown is None:

@@ -1,6 +1,6 @@
 import pytest
 
-from rlhf_ext.constitution import Constitution, Principle, clamp_probability, pair_question
+from rlhf_ext.constitution import Constitution, Principle, pair_question
 
 from .helpers import named
 
@@ -26,25 +26,3 @@ def test_or_all_of_them_the_weightiest_first():
 def test_a_principle_of_another_constitution_is_refused():
     with pytest.raises(ValueError, match="constitution has no principle 'taste'"):
         pair_question(named("tone"), "taste")
-
-
-@pytest.mark.parametrize(
-    ("p", "highest", "clamped"),
-    [
-        (0.0, 0.6, 0.4),
-        (1.0, 0.6, 0.6),
-        (0.5, 0.6, 0.5),
-        (0.45, 0.6, 0.45),
-        (0.99, 1, 0.99),
-        (0.9, 0.5, 0.5),
-        (None, 0.6, None),
-    ],
-)
-def test_probabilities_are_clamped(p, highest, clamped):
-    assert clamp_probability(p, highest) == clamped
-
-
-def test_what_is_no_probability_is_refused():
-    for p, highest in ((1.1, 0.6), (-0.1, 0.6), (float("nan"), 0.6), (0.5, 0.4), (None, 1.1)):
-        with pytest.raises(ValueError, match=r"should be in \[0.5, 1\]|lies in \[0, 1\]"):
-            clamp_probability(p, highest)
