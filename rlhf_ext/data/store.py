@@ -97,7 +97,7 @@ class JudgementStore:
     Raises:
         ImportError: If `sqlalchemy` is not installed.
         ValueError: If the database is of another kind, or `lease` is not positive.
-        sqlalchemy.exc.SQLAlchemyError: If it cannot be opened.
+        ConnectionError: If it cannot be opened, or the file is no database.
 
     Example:
 
@@ -128,8 +128,12 @@ class JudgementStore:
             raise ValueError(f"A store of judgements is a file (SQLite) or PostgreSQL, not {self._kind}.")
         if self._kind == "sqlite":
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
-        with self._writing("schema") as connection:
-            _TABLE.create(connection, checkfirst=True)
+        try:
+            with self._writing("schema") as connection:
+                _TABLE.create(connection, checkfirst=True)
+        except sa.exc.DatabaseError as error:
+            shown = self._engine.url.render_as_string(hide_password=True)
+            raise ConnectionError(f"The store {shown} cannot be opened: {error.orig}") from error
 
     @contextmanager
     def _writing(self, job: str) -> Iterator[sa.Connection]:

@@ -38,7 +38,7 @@ class Sender:
 
     def __init__(self, base_url: str, api_key_env: str, timeout: float, max_retries: int):
         self.base_url, self.timeout, self.max_retries = base_url, timeout, max_retries
-        self._key = os.environ.get(api_key_env, "").strip()
+        self._key_name, self._key = api_key_env, os.environ.get(api_key_env, "").strip()
         self._results: queue.Queue[tuple[int, Future[Any]]] = queue.Queue()
         self._not_before = 0.0
         self._jitter = random.Random()
@@ -75,7 +75,7 @@ class Sender:
         """The next outcome, when there is one, with its index and the attempts that it took.
 
         Raises:
-            openai.APIError: What concerns all requests.
+            PermissionError, ValueError: What concerns all requests: a refused key, an unknown model.
         """
         index, future = self._results.get()
         return index, *future.result()
@@ -98,12 +98,13 @@ class Sender:
             raw = await self._client.chat.completions.with_raw_response.create(**request)
             self._heed(raw.headers)
             return raw.parse()
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError):
-            raise
         except openai.APIStatusError as error:
+            if error.status_code in (401, 403) or error.code == "insufficient_quota":
+                words = f"{self.base_url} refuses the key in {self._key_name}: {self._words(error)}"
+                raise PermissionError(words) from None  # the client's own error holds the request with the key
+            if error.status_code == 404:
+                raise ValueError(f"{self.base_url} does not know {request['model']!r}: {self._words(error)}") from None
             passing = error.status_code in (408, 409, 429) or error.status_code >= 500
-            if error.status_code == 429 and error.code == "insufficient_quota":
-                raise
             failure, headers = error, error.response.headers
         except (openai.APIConnectionError, openai.APIResponseValidationError, ValueError) as error:
             passing, failure = True, error  # a timeout, a cut connection, a body that is no JSON
@@ -118,12 +119,14 @@ class Sender:
         return None
 
     def _unanswered(self, failure: Exception, attempts: int) -> Unanswered:
-        words = f"{type(failure).__name__}: {failure}"
-        if self._key:
-            words = words.replace(self._key, "***")  # some servers repeat the key that they refuse
-        found = Unanswered(f"{self.base_url} gave no answer in {attempts} attempts ({words})", attempts)
+        words = f"{self.base_url} gave no answer in {attempts} attempts ({self._words(failure)})"
+        found = Unanswered(words, attempts)
         found.__cause__ = failure
         return found
+
+    def _words(self, failure: Exception) -> str:
+        words = f"{type(failure).__name__}: {failure}"
+        return words.replace(self._key, "***") if self._key else words  # some servers repeat the key that they refuse
 
     def _heed(self, headers: Mapping[str, str]) -> None:
         """Waits for the next window where the server says that this one is used up."""

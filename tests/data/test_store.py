@@ -163,10 +163,21 @@ def test_processes_at_once_do_everything_once_and_keep_the_budget(url):
     [
         (("mysql://x/y",), "mysql|MySQLdb"),
         (("oracle://x/y",), "oracle"),
+        (
+            ("postgresql+psycopg://u:secret@127.0.0.1:1/x",),
+            r"The store postgresql\+psycopg://u:\*\*\*@.* cannot be opened",
+        ),
         (("store.sqlite", 0.0), "`lease` should be a positive number of seconds, got 0.0"),
     ],
 )
 def test_mistakes_are_named(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((ValueError, ImportError), match=message):
+    with pytest.raises((ValueError, ImportError, ConnectionError), match=message):
         JudgementStore(*arguments)
+
+
+def test_a_file_that_is_no_database_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("These are my notes, which are longer than a header of sixteen bytes.")
+    with pytest.raises(ConnectionError, match="notes.txt cannot be opened: file is not a database"):
+        JudgementStore(tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text().startswith("These are my notes")
