@@ -127,8 +127,14 @@ class PairwiseLabeler:
         self.mode: Mode = choose_mode(generator, mode, votes, temperature)
         self.model = model or model_name(generator)
         self._judge_id = identity(generator, self.model)
+        self.__name__ = f"{self.model}/{self.annotator}"  # how stores of revisions tell judges apart
         self.store = store if isinstance(store, JudgementStore) else JudgementStore(store or "sqlite://")
         self.budget, self.progress, self.retry_failed = budget or Budget(), progress, retry_failed
+
+    @property
+    def annotator(self) -> str:
+        """The rubric and its version, for provenance."""
+        return f"{self.rubric.name}@{self.rubric.version}"
 
     def label(self, rows: Iterable[Mapping[str, Any]]) -> LabelResult:
         """Preferences from rows with a `prompt` and its `responses` (or `chosen` and `rejected`, to be judged anew).
@@ -147,7 +153,7 @@ class PairwiseLabeler:
         pairs, left_out = comparisons_of(rows)
         verdicts, job = self._judge(pairs)
         preferences = []
-        provenance = {"source": "ai", "annotator": f"{self.rubric.name}@{self.rubric.version}", "model": self.model}
+        provenance = {"source": "ai", "annotator": self.annotator, "model": self.model}
         for pair, verdict in zip(pairs, verdicts, strict=True):
             if verdict.reason == "unfinished":
                 continue
