@@ -1,8 +1,9 @@
 """One side of `ppo_vs_trl.py`, run in a process of its own: trains, and prints its cost as a line of JSON.
 
-    python benchmarks/ppo_sides.py trl|separate|shared|grouped|one_base|bare WORKLOAD_FOLDER SEED [--phases]
+    python benchmarks/ppo_sides.py SIDE WORKLOAD_FOLDER SEED [--phases]
 
-With `--phases` the line also says where the seconds went. `trl` needs TRL 1.12 on the path. All sides read the same workload: policy, reward model, prompts and settings.
+SIDE is `trl`, `separate` or `shared` (the critic), the latter two also as `separate_grouped` and `grouped` (`group_by_length`),
+`one_base` or `bare`. With `--phases` the line also says where the seconds went. `trl` needs TRL 1.12 on the path. All sides read the same workload: policy, reward model, prompts and settings.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def load(side: str, folder: Path) -> dict[str, Any]:
     if side != "one_base":
         work["reference"] = causal(folder / "policy", dtype=torch.float32)
         work["reward"] = classifier(folder / "reward", num_labels=1, dtype=torch.float32)
-    if side in ("trl", "separate", "bare"):
+    if side in ("trl", "separate", "separate_grouped", "bare"):
         work["value"] = classifier(folder / "reward", num_labels=1, dtype=torch.float32)
     return work
 
@@ -56,7 +57,7 @@ def train(side: str, work: dict[str, Any], seed: int) -> list[dict[str, float]]:
     else:
         from rlhf_ext import PPOConfig, PPOTrainer
     options = dict(work["settings"]["config"])
-    if side == "grouped":
+    if side in ("grouped", "separate_grouped"):
         options["group_by_length"] = True
     extra = {}
     if side != "trl" and not work["settings"]["ends"]:

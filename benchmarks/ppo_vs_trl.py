@@ -1,6 +1,7 @@
 """What a thousand PPO completions cost: ours, TRL 1.12's PPOTrainer (the last there was), and a bare torch loop.
 
-    python benchmarks/ppo_vs_trl.py [--pairs 5] [--workloads summaries chat ...] [--phases] [--quick] [--trl FOLDER_WITH_TRL_1_12]
+    python benchmarks/ppo_vs_trl.py [--pairs 5] [--workloads summaries chat ...] [--sides ...] [--phases] [--quick]
+        [--trl FOLDER_WITH_TRL_1_12]
 
 The same policy (a small Llama), reward model, prompts, lengths, PPO epochs and minibatches on every side; TRL 1.12 at
 accumulation 1, where it makes the updates that it promises, under today's torch and transformers. Each run has a process of
@@ -31,7 +32,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 SIDES = {
-    "summaries": ("trl", "separate", "shared", "bare"),
+    "summaries": ("trl", "separate", "shared", "separate_grouped", "grouped", "bare"),
     "chat": ("trl", "separate", "shared", "grouped"),
     "learning": ("trl", "separate", "shared"),
     "memory": ("trl", "one_base"),
@@ -145,7 +146,7 @@ def compare(name: str, found: dict[str, list[dict[str, float]]]) -> dict[str, An
     ours = [side for side in found if side not in ("trl", "bare")]
     estimates = {f"CPU, trl / {side}": ratio("trl", side) for side in ours}
     estimates |= {f"peak memory, {side} / trl": ratio(side, "trl", "peak_mb") for side in ours}
-    if "bare" in found:
+    if {"bare", "separate"} <= found.keys():
         estimates["CPU, separate / bare"] = ratio("separate", "bare")
     for side in ours:
         balance = [[one["rlhf_reward"] for one in found[which]] for which in ("trl", side)]
@@ -186,9 +187,13 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5, help="rounds, each with a seed of its own")
     parser.add_argument("--quick", action="store_true", help="a tiny model and few steps: that it runs, not a figure")
     parser.add_argument("--workloads", nargs="+", choices=list(SIDES), default=list(SIDES), help="which to run")
+    parser.add_argument("--sides", nargs="+", help="which sides to run; all that the workload has by default")
     parser.add_argument("--phases", action="store_true", help="also where the seconds go")
     parser.add_argument("--trl", type=Path, help="folder with TRL 1.12 (pip install --no-deps --target)")
     options = parser.parse_args()
+    if options.sides:
+        for name in SIDES:
+            SIDES[name] = tuple(side for side in SIDES[name] if side in ("trl", *options.sides))
     with tempfile.TemporaryDirectory() as scratch:
         trl = options.trl or fetch_trl(Path(scratch) / "trl")
         figures = {}

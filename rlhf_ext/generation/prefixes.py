@@ -24,8 +24,15 @@ LEAST = 16
 
 def common_length(rows: Sequence[Sequence[int]]) -> int:
     """How many ids all rows begin with."""
-    shortest = min(map(len, rows))
-    return next((n for n in range(shortest) if len({row[n] for row in rows}) > 1), shortest)
+    first, last = min(rows), max(rows)  # what the outermost two share in the order of a dictionary, all share
+    low, high = 0, min(len(first), len(last))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[:middle] == last[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def plan(rows: Sequence[Sequence[int]], tail: int) -> tuple[int, list[list[int]]]:
@@ -57,7 +64,7 @@ def plan(rows: Sequence[Sequence[int]], tail: int) -> tuple[int, list[list[int]]
 
 
 def _shared(rows: Sequence[Sequence[int]], group: Sequence[int], tail: int) -> int:
-    return common_length([rows[i][: len(rows[i]) - tail] for i in group])
+    return min(common_length([rows[i] for i in group]), min(len(rows[i]) for i in group) - tail)
 
 
 @dataclass
@@ -107,7 +114,7 @@ class PrefixReader:
             count (`int`): Logits needed.
         """
         common = int(start.lengths[0])
-        firsts = [common_length([rows[i][: len(rows[i]) - count] for i in group]) for group in groups]
+        firsts = [_shared(rows, group, count) for group in groups]
         state = self._repeated(start, [0] * len(groups))
         if max(firsts) > common:
             state, _ = self._read(
