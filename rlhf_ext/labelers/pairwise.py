@@ -14,9 +14,9 @@ from ..data.store import Judgement, JudgementStore
 from ..stats import Estimate, bootstrap_mean, wilson
 from ..types import Completion, Message, Prompt, text_of
 from .budget import Budget, CostEstimate
-from .comparisons import Comparison, comparisons_of
-from .job import JudgementJob, Question, key_of, question_of
-from .modes import Mode, choose_mode, identity, model_name
+from .comparisons import Comparison, comparisons_of, longer_preferred, unsure
+from .job import JudgementJob, Question, question_of
+from .judge import JudgeLabeler, read_text
 from .result import LabelResult
 from .rubric import CHOICES, RUBRICS, PairRubric, read_choice
 
@@ -47,7 +47,7 @@ class Verdict:
         return (self.shown[0] - 0.5) * (0.5 - self.shown[1]) >= 0
 
 
-class PairwiseLabeler:
+class PairwiseLabeler(JudgeLabeler):
     """Labels pairs of answers by a language model that judges them, and says nothing where it cannot be trusted to.
 
     Each pair is judged in both orders. From a judge whose log-probabilities can be read a label is p(better) over the answer
@@ -115,16 +115,22 @@ class PairwiseLabeler:
     ):
         if on_disagreement not in ("abstain", "average"):
             raise ValueError(f"`on_disagreement` should be 'abstain' or 'average', got {on_disagreement!r}.")
-        if not 0.5 <= min_confidence <= 1:
-            raise ValueError(f"`min_confidence` should be in [0.5, 1], got {min_confidence}.")
+        super().__init__(
+            generator,
+            mode=mode,
+            votes=votes,
+            temperature=temperature,
+            min_confidence=min_confidence,
+            model=model,
+            store=store,
+            budget=budget,
+            progress=progress,
+            retry_failed=retry_failed,
+            seed=seed,
+        )
         self.rubric = rubric if isinstance(rubric, PairRubric) else RUBRICS.get(rubric) or PairRubric(rubric)
-        self.generator, self.reasoning, self.max_reasoning_tokens = generator, reasoning, max_reasoning_tokens
-        self.on_disagreement, self.min_confidence, self.seed = on_disagreement, min_confidence, seed
-        self.mode: Mode = choose_mode(generator, mode, votes, temperature)
-        self.model = model or model_name(generator)
-        self._judge_id = identity(generator, self.model)
-        self.store = store if isinstance(store, JudgementStore) else JudgementStore(store or "sqlite://")
-        self.budget, self.progress, self.retry_failed = budget or Budget(), progress, retry_failed
+        self.reasoning, self.max_reasoning_tokens = reasoning, max_reasoning_tokens
+        self.on_disagreement = on_disagreement
 
     def label(self, rows: Iterable[Mapping[str, Any]]) -> LabelResult:
         """Preferences from rows with a `prompt` and its `responses` (or `chosen` and `rejected`, to be judged anew).
@@ -187,10 +193,8 @@ class PairwiseLabeler:
         return job.estimate(self._questions(pairs, "ask"), sample=sample, **self._sampling())
 
     def _job(self, pairs: Sequence[Comparison]) -> JudgementJob:
-        settings = [self._judge_id, self.rubric.version, *vars(self.mode).values(), self.reasoning, self.seed]
         data = [[pair.prompt, pair.first, pair.second] for pair in pairs]
-        name = key_of(settings=settings, data=data)
-        return JudgementJob(self.generator, self.store, name, self.budget, self.progress, self.retry_failed)
+        return self._new_job([self.rubric.version, self.reasoning], data)
 
     def _judge(self, pairs: Sequence[Comparison]) -> tuple[list[Verdict], JudgementJob]:
         job = self._job(pairs)
@@ -273,25 +277,16 @@ class PairwiseLabeler:
 
     def _read(self, judgement: Judgement) -> float | str:
         """p(the answer shown first is better), or why it is not known."""
-        if judgement.result is None:
-            return f"failed: {judgement.failure}"
-        if "logprobs" in judgement.result:
+        if judgement.result is not None and "logprobs" in judgement.result:
             return math.exp(judgement.result["logprobs"][0])
-        text = judgement.result["text"] or ""
-        choice = read_choice(text, self.reasoning)
-        return f"unreadable: the judge wrote {text[:200]!r}" if choice is None else choice
+        return read_text(judgement, lambda text: read_choice(text, self.reasoning))
 
     def _abstains(self, verdict: Verdict) -> str | None:
         if verdict.shown is None:
             return verdict.reason
-        confidence = max(verdict.p, 1 - verdict.p)
         if self.on_disagreement == "abstain" and not verdict.orders_agree:
             return f"abstained, the orders disagree: p(first shown) {verdict.shown[0]:.3f} and {verdict.shown[1]:.3f}"
-        if confidence == 0.5:
-            return "abstained, a tie: p is 0.5"
-        if confidence < self.min_confidence:
-            return f"abstained, not sure enough: {confidence:.3f} is under {self.min_confidence:g}"
-        return None
+        return unsure(verdict.p, self.min_confidence)
 
     def _measures(self, pairs: Sequence[Comparison], verdicts: Sequence[Verdict]) -> dict[str, Estimate]:
         judged = [(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.shown is not None]
@@ -304,14 +299,8 @@ class PairwiseLabeler:
             "orders_agree": wilson(sum(verdict.orders_agree for _, verdict in judged), len(judged)),
             "position_bias": replace_value(bootstrap_mean(shown.mean(axis=1)), -0.5),
         }
-        longer = [
-            verdict.p if len(text_of(pair.first)) > len(text_of(pair.second)) else 1 - verdict.p
-            for (pair, verdict), is_kept in zip(judged, kept, strict=True)
-            if is_kept and len(text_of(pair.first)) != len(text_of(pair.second))
-        ]
-        if longer:
-            found["longer_preferred"] = bootstrap_mean(longer)
-        return found
+        labelled = [(pair, verdict.p) for (pair, verdict), is_kept in zip(judged, kept, strict=True) if is_kept]
+        return found | longer_preferred(labelled)
 
 
 def replace_value(estimate: Estimate, shift: float) -> Estimate:
