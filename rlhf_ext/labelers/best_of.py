@@ -156,8 +156,6 @@ def _features(rows: Sequence[Mapping[str, Any]]) -> Features:
 
 
 def _check(n: int, sampling: Mapping[str, Any]) -> None:
-    if "seed" in sampling:
-        raise TypeError("`seed` is an argument of its own.")
     check_samples(n, n, check_sampling(sampling)["temperature"])
 
 

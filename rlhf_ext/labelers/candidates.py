@@ -78,15 +78,13 @@ def sample_candidates(
     ```
     """
     named, rows = _named(generators), prompt_rows(prompts)
-    if "seed" in sampling:
-        raise TypeError("`seed` is an argument of its own.")
     options = {key: value for key, value in check_sampling(sampling).items() if key != "seed"}
     each = -(-n // len(named))
     check_samples(n, each, options["temperature"])
     if each > 1:
         _check_they_sample(named.values())
-    deals = _deal(named, rows, n, seed, options)
-    ids = [part for name, generator in named.items() for part in (name, identity(generator, name))]
+    ids = {name: identity(generator, name) for name, generator in named.items()}
+    deals = _deal(ids, rows, n, seed, options)
     job = key_of(candidates=ids, sampling=options, seed=seed, prompts=[row["prompt"] for row in rows])
     found: dict[str, Judgement] = {}
     kept = as_store(store)
@@ -154,17 +152,20 @@ def _check_they_sample(generators: Iterable[Any]) -> None:
 
 
 def _deal(
-    named: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], n: int, seed: int, options: Mapping[str, Any]
+    ids: Mapping[str, str], rows: Sequence[Mapping[str, Any]], n: int, seed: int, options: Mapping[str, Any]
 ) -> list[list[tuple[str, Question]]]:
     """For each row its samples: which model writes them, and the question."""
-    names = list(named)
-    ids = [identity(generator, name) for name, generator in named.items()]
-    deals = []
+    names, deals = list(ids), []
     for index, row in enumerate(rows):
         dealt = sorted((index * n + place) % len(names) for place in range(n))
         deal = []
         for place, who in enumerate(dealt):
-            parts = {"kind": "candidate", "model": ids[who], "sampling": options, "sample": place - dealt.index(who)}
+            parts = {
+                "kind": "candidate",
+                "model": ids[names[who]],
+                "sampling": options,
+                "sample": place - dealt.index(who),
+            }
             deal.append((names[who], question_of(row["prompt"], seed, **parts)))
         deals.append(deal)
     return deals
