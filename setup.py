@@ -15,20 +15,22 @@ EXTRAS = {
         "jsonschema>=4.20",
         "vaderSentiment>=3.3.2",
     ],
-    "label": ["openai>=1.60"],
+    "label": ["openai>=1.60", "sqlalchemy>=2.0"],
+    "postgres": ["psycopg[binary]>=3.2"],
     "quant": ["bitsandbytes>=0.50"],
     "demo": ["gguf>=0.19"],
     "test": [
         "pytest>=8",
+        "pytest-xdist>=3.6",
         "mypy>=1.18",
         "ruff>=0.14",
-        "openai>=1.60",
         "gguf>=0.19",
         "bitsandbytes>=0.50",
         "deepspeed>=0.18",
     ],
 }
-EXTRAS["test"] += EXTRAS["safety"] + EXTRAS["eval"]  # the rewards are tested with the scorers they are made of
+for name in ("safety", "eval", "label", "postgres"):  # tested with the real thing
+    EXTRAS["test"] += EXTRAS[name]
 EXTRAS["all"] = sorted({package for name, group in EXTRAS.items() if name != "test" for package in group})
 
 setup(
@@ -41,7 +43,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["rlhf_ext", "rlhf_ext.*"]),
-    package_data={"rlhf_ext": ["py.typed", "data/assistant/*"]},
+    package_data={"rlhf_ext": ["py.typed", "data/assistant/*", "constitution/default.yaml"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["rlhf-ext = rlhf_ext.cli:main"]},

@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Budget": "labelers",
+    "Constitution": "constitution",
+    "ConstitutionalLabeler": "constitution",
+    "ConstitutionalReward": "constitution",
     "Constraint": "rewards.constraints",
     "DPOConfig": "trainers",
     "DPOTrainer": "trainers",
     "EndpointGenerator": "generation",
+    "JudgementStore": "data.store",
+    "LabelResult": "labelers",
     "LocalGenerator": "generation",
     "PPOConfig": "trainers",
     "PPOTrainer": "trainers",
+    "PairRubric": "labelers",
+    "PairwiseLabeler": "labelers",
     "RLHFConfig": "pipeline",
     "RLHFResult": "pipeline",
     "RLHFTrainer": "pipeline",
@@ -32,7 +40,9 @@ _HOMES = {
     "RewardValidation": "evaluation.reward_models",
     "ScriptedGenerator": "generation",
     "Thresholds": "evaluation.reward_models",
+    "WinRateCallback": "trainers.win_rate",
     "assistant_preferences": "data.preferences",
+    "critique_and_revise": "constitution",
     "load_preferences": "data.preferences",
     "prepare_preferences": "data.preferences",
     "train_reward_ensemble": "trainers.reward_ensemble",
@@ -42,9 +52,12 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
+    from .constitution import Constitution, ConstitutionalLabeler, ConstitutionalReward, critique_and_revise
     from .data.preferences import assistant_preferences, load_preferences, prepare_preferences
+    from .data.store import JudgementStore
     from .evaluation.reward_models import RewardValidation, Thresholds, validate_reward_model
     from .generation import EndpointGenerator, LocalGenerator, ScriptedGenerator
+    from .labelers import Budget, LabelResult, PairRubric, PairwiseLabeler
     from .pipeline import RLHFConfig, RLHFResult, RLHFTrainer
     from .rewards import RewardEnsemble, RewardModel
     from .rewards.constraints import Constraint
@@ -53,6 +66,7 @@ if TYPE_CHECKING:
     from .trainers.hacking import RewardHackingCallback
     from .trainers.reward_ensemble import train_reward_ensemble
     from .trainers.reward_state import RewardStateCallback
+    from .trainers.win_rate import WinRateCallback
 
 
 def __getattr__(name: str) -> Any:

@@ -23,15 +23,15 @@ FLOORS = {
     "rewards": 1,
     "embedded": 2,  # the tiny model learns from the project's own preferences
     "labelers": 2,
-    "constitution": 2,
     "active": 2,
     "evaluation": 2,
     "trainers": 2,
-    "pipeline": 3,
-    "deployment": 3,
-    "demo": 4,
-    "cli": 5,
-    "__main__": 6,
+    "constitution": 3,  # may ask labelers
+    "pipeline": 4,
+    "deployment": 4,
+    "demo": 5,
+    "cli": 6,
+    "__main__": 7,
 }
 
 # One room may show its face in another on the same floor only where the design says so.

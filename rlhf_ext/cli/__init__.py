@@ -1,4 +1,4 @@
-"""The command line: `rlhf-ext demo | run | reward | validate | dpo | ppo`.
+"""The command line: `rlhf-ext demo | run | label | revise | reward | validate | dpo | ppo`.
 
 Arguments are TRL's: every field of a configuration is a flag, and `--config FILE` reads them from YAML. A user's
 mistake ends in one line on stderr and exit code 2; `RLHF_EXT_TRACEBACK=1` shows where it came from.
@@ -19,6 +19,8 @@ What RLHF needs and TRL does not have.
 commands:
   demo     the whole job on SmolLM2-135M-Instruct, on two cores in minutes (--algorithm ppo|dpo, --tiny)
   run      preferences in, an aligned and measured model out (--model_name, --preferences, --algorithm, ...)
+  label    preferences from a language model that judges pairs of answers
+  revise   answers criticised and revised by a constitution, as data sets
   reward   train a reward model
   validate measure a reward model on held-out preferences; with --thresholds, exit code 1 where it fails them
   dpo      DPO with graded preferences
@@ -31,6 +33,8 @@ commands:
 _COMMANDS = {
     "demo": "jobs",
     "run": "jobs",
+    "label": "labeling",
+    "revise": "labeling",
     "reward": "training",
     "validate": "validation",
     "dpo": "training",
@@ -71,7 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         return getattr(importlib.import_module(f".{_COMMANDS[command]}", __name__), command)(arguments) or 0
-    except (ValueError, TypeError, OSError, ImportError, FloatingPointError, yaml.YAMLError) as error:
+    except (
+        *(ValueError, TypeError, OSError, ImportError, FloatingPointError),
+        *(NotImplementedError, yaml.YAMLError),
+    ) as error:
         if os.environ.get("RLHF_EXT_TRACEBACK"):
             raise
         return _complain(str(error))

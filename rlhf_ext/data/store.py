@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+try:
+    import sqlalchemy as sa
+    from sqlalchemy.dialects import postgresql, sqlite
+except ImportError as error:
+    raise ImportError("A store of judgements needs SQLAlchemy: pip install rlhf_ext[label]") from error
 
 _IN = 500
 """Keys a statement: SQLite takes 999 variables."""
@@ -23,7 +28,7 @@ _TABLE = sa.Table(
     sa.Column("key", sa.String(128), primary_key=True),
     sa.Column("job", sa.String(64), nullable=False, index=True),
     sa.Column("state", sa.String(8), nullable=False),
-    sa.Column("owner", sa.String(36)),
+    sa.Column("owner", sa.String(160)),
     sa.Column("until", sa.Float),
     sa.Column("result", sa.Text),
     sa.Column("requests", sa.Integer, nullable=False, default=0),
@@ -81,7 +86,7 @@ class JudgementStore:
     """Judgements by key, in SQLite or PostgreSQL; several processes or machines work on one store.
 
     A worker claims questions before it asks them, so that no two ask the same one; what a worker that died had claimed is
-    free again when its claim runs out. A judgement is in the store once [`record`] returns, whatever happens then.
+    free again when its claim runs out, and at once where the worker ran on this machine. A judgement is in the store once [`record`] returns, whatever happens then.
 
     Args:
         url (`str` or `Path`): A file for SQLite (made if it is missing), or a SQLAlchemy URL such as
@@ -92,7 +97,7 @@ class JudgementStore:
     Raises:
         ImportError: If `sqlalchemy` is not installed.
         ValueError: If the database is of another kind, or `lease` is not positive.
-        sqlalchemy.exc.SQLAlchemyError: If it cannot be opened.
+        ConnectionError: If it cannot be opened, or the file is no database.
 
     Example:
 
@@ -116,15 +121,19 @@ class JudgementStore:
         if "://" not in text:
             Path(text).expanduser().absolute().parent.mkdir(parents=True, exist_ok=True)
             text = f"sqlite:///{Path(text).expanduser().absolute()}"
-        self.lease, self.owner = lease, str(uuid.uuid4())
+        self.lease, self.owner = lease, f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}"
         self._engine = sa.create_engine(text, pool_pre_ping=True)
         self._kind = self._engine.dialect.name
         if self._kind not in ("sqlite", "postgresql"):
             raise ValueError(f"A store of judgements is a file (SQLite) or PostgreSQL, not {self._kind}.")
         if self._kind == "sqlite":
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
-        with self._writing("schema") as connection:
-            _TABLE.create(connection, checkfirst=True)
+        try:
+            with self._writing("schema") as connection:
+                _TABLE.create(connection, checkfirst=True)
+        except sa.exc.DatabaseError as error:
+            shown = self._engine.url.render_as_string(hide_password=True)
+            raise ConnectionError(f"The store {shown} cannot be opened: {error.orig}") from error
 
     @contextmanager
     def _writing(self, job: str) -> Iterator[sa.Connection]:
@@ -134,12 +143,8 @@ class JudgementStore:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:job))"), {"job": f"rlhf_ext {job}"})
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
+            yield connection
+            connection.commit()  # after an error, closing the connection rolls back
 
     def finished(self, keys: Sequence[str]) -> dict[str, Judgement]:
         """Judgements among `keys` that there are, failures too."""
@@ -165,9 +170,10 @@ class JudgementStore:
         """
         now = time.time()
         with self._writing(job) as connection:
+            held = self._held(connection, now)
             taken: set[str] = set()
             for part in _parts(keys):
-                busy = sa.or_(_TABLE.c.state != "claimed", _TABLE.c.until >= now)
+                busy = sa.or_(_TABLE.c.state != "claimed", held)
                 taken |= set(connection.scalars(sa.select(_TABLE.c.key).where(_TABLE.c.key.in_(part), busy)))
             free = [key for key in keys if key not in taken]
             if allowance is not None:
@@ -213,8 +219,8 @@ class JudgementStore:
 
     def claimed(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that some worker is at."""
-        held = sa.and_(_TABLE.c.state == "claimed", _TABLE.c.until >= time.time())
         with self._engine.connect() as connection:
+            held = self._held(connection, time.time())
             return [
                 key
                 for part in _parts(keys)
@@ -244,6 +250,12 @@ class JudgementStore:
         """Closes its connections."""
         self._engine.dispose()
 
+    def _held(self, connection: sa.Connection, now: float) -> Any:
+        """Claims that hold: not run out, and not of a process of this machine that is gone."""
+        claimed = sa.and_(_TABLE.c.state == "claimed", _TABLE.c.until >= now)
+        owners = connection.scalars(sa.select(_TABLE.c.owner).where(claimed).distinct()).all()
+        return sa.and_(claimed, _TABLE.c.owner.not_in([owner for owner in owners if _is_gone(owner)]))
+
     def _spent(self, connection: sa.Connection, job: str) -> Spent:
         columns = (_TABLE.c.requests, _TABLE.c.cost, _TABLE.c.input_tokens, _TABLE.c.output_tokens)
         row = connection.execute(
@@ -261,6 +273,19 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # transactions are begun here, not by the driver
     for setting in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=60000"):
         connection.execute(f"PRAGMA {setting}")
+
+
+def _is_gone(owner: str) -> bool:
+    host, process, _ = owner.rsplit("/", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's, which runs
+        return False
+    return False
 
 
 def _affordable(keys: Sequence[str], allowance: Allowance, spent: Spent) -> list[str]:

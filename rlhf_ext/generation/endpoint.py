@@ -39,10 +39,10 @@ class EndpointGenerator:
 
     Raises:
         ImportError: If `openai` is not installed.
-        ValueError: If `max_concurrency` < 1.
+        ValueError: If `max_concurrency` < 1. From the methods: the endpoint does not know the model.
         NotImplementedError: From the methods: `top_k`; no logprobs from the server; a choice of several tokens.
         Unanswered: From the methods: a prompt got no answer, or one without content, or with none of the choices.
-        openai.APIError: From the methods: what concerns all prompts, such as a wrong key or model.
+        PermissionError: From the methods: the key is missing or refused, or its quota used up.
 
     Example:
 

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from .answer import Unanswered
@@ -37,8 +38,8 @@ class Sender:
 
     def __init__(self, base_url: str, api_key_env: str, timeout: float, max_retries: int):
         self.base_url, self.timeout, self.max_retries = base_url, timeout, max_retries
-        self._key = os.environ.get(api_key_env, "").strip()
-        self._results: queue.Queue[tuple[int, Any, int]] = queue.Queue()
+        self._key_name, self._key = api_key_env, os.environ.get(api_key_env, "").strip()
+        self._results: queue.Queue[tuple[int, Future[Any]]] = queue.Queue()
         self._not_before = 0.0
         self._jitter = random.Random()
 
@@ -67,30 +68,25 @@ class Sender:
 
     def submit(self, index: int, request: Mapping[str, Any]) -> None:
         """Sends a request; its outcome will be among [`next_result`]'s under `index`."""
-        asyncio.run_coroutine_threadsafe(self._send(index, request), self._loop)
+        sent = asyncio.run_coroutine_threadsafe(self._send(request), self._loop)
+        sent.add_done_callback(lambda future: self._results.put((index, future)))
 
     def next_result(self) -> tuple[int, ChatCompletion | Unanswered, int]:
         """The next outcome, when there is one, with its index and the attempts that it took.
 
         Raises:
-            openai.APIError: What concerns all requests.
+            PermissionError, ValueError: What concerns all requests: a refused key, an unknown model.
         """
-        index, outcome, attempts = self._results.get()
-        if isinstance(outcome, BaseException) and not isinstance(outcome, Unanswered):
-            raise outcome
-        return index, outcome, attempts
+        index, future = self._results.get()
+        return index, *future.result()
 
-    async def _send(self, index: int, request: Mapping[str, Any]) -> None:
-        outcome: Any = None
-        attempts = 0
-        try:
-            while outcome is None:
-                await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
-                attempts += 1
-                outcome = await self._attempt(request, attempts)
-        except Exception as error:  # handed to the thread that waits for it, which raises it
-            outcome = error
-        self._results.put((index, outcome, attempts))
+    async def _send(self, request: Mapping[str, Any]) -> tuple[ChatCompletion | Unanswered, int]:
+        outcome, attempts = None, 0
+        while outcome is None:
+            await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
+            attempts += 1
+            outcome = await self._attempt(request, attempts)
+        return outcome, attempts
 
     async def _attempt(self, request: Mapping[str, Any], attempts: int) -> ChatCompletion | Unanswered | None:
         """An answer, a reason why there will be none, or None: to be sent again."""
@@ -102,12 +98,13 @@ class Sender:
             raw = await self._client.chat.completions.with_raw_response.create(**request)
             self._heed(raw.headers)
             return raw.parse()
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError):
-            raise
         except openai.APIStatusError as error:
+            if error.status_code in (401, 403) or error.code == "insufficient_quota":
+                words = f"{self.base_url} refuses the key in {self._key_name}: {self._words(error)}"
+                raise PermissionError(words) from None  # the client's own error holds the request with the key
+            if error.status_code == 404:
+                raise ValueError(f"{self.base_url} does not know {request['model']!r}: {self._words(error)}") from None
             passing = error.status_code in (408, 409, 429) or error.status_code >= 500
-            if error.status_code == 429 and error.code == "insufficient_quota":
-                raise
             failure, headers = error, error.response.headers
         except (openai.APIConnectionError, openai.APIResponseValidationError, ValueError) as error:
             passing, failure = True, error  # a timeout, a cut connection, a body that is no JSON
@@ -122,12 +119,14 @@ class Sender:
         return None
 
     def _unanswered(self, failure: Exception, attempts: int) -> Unanswered:
-        words = f"{type(failure).__name__}: {failure}"
-        if self._key:
-            words = words.replace(self._key, "***")  # some servers repeat the key that they refuse
-        found = Unanswered(f"{self.base_url} gave no answer in {attempts} attempts ({words})", attempts)
+        words = f"{self.base_url} gave no answer in {attempts} attempts ({self._words(failure)})"
+        found = Unanswered(words, attempts)
         found.__cause__ = failure
         return found
+
+    def _words(self, failure: Exception) -> str:
+        words = f"{type(failure).__name__}: {failure}"
+        return words.replace(self._key, "***") if self._key else words  # some servers repeat the key that they refuse
 
     def _heed(self, headers: Mapping[str, str]) -> None:
         """Waits for the next window where the server says that this one is used up."""

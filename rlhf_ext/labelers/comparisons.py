@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from ..stats import Estimate, bootstrap_mean
+from ..stats import Estimate, length_bias
 from ..types import Completion, Prompt, text_of
 
 RESPONSES = "responses"
@@ -127,11 +127,11 @@ def unsure(p: float, min_confidence: float) -> str | None:
     return None
 
 
-def longer_preferred(labelled: Iterable[tuple[Comparison, float]]) -> dict[str, Estimate]:
-    """Mean p(the longer answer is better), as a measure of labels; nothing where no two lengths differ."""
-    longer = []
-    for pair, p in labelled:
-        more = len(text_of(pair.first)) - len(text_of(pair.second))
-        if more:
-            longer.append(p if more > 0 else 1 - p)
-    return {"longer_preferred": bootstrap_mean(longer)} if longer else {}
+def length_measure(judged: Sequence[tuple[Comparison, float]]) -> dict[str, Estimate]:
+    """The length bias of pairs, each with p(first is better), as a measure of labels; nothing where no two lengths differ."""
+    first = [len(text_of(pair.first)) for pair, _ in judged]
+    second = [len(text_of(pair.second)) for pair, _ in judged]
+    if first == second:
+        return {}
+    rows = [pair.row for pair, _ in judged]
+    return {"length_bias": length_bias([p for _, p in judged], first, second, clusters=rows)}

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from ..data.store import Judgement, JudgementStore
-from ..stats import Estimate, bootstrap_mean, wilson
+from ..stats import Estimate, position_bias, wilson
 from ..types import Completion, Message, Prompt, text_of
 from .budget import Budget, CostEstimate
-from .comparisons import Comparison, comparisons_of, longer_preferred, unsure
+from .comparisons import Comparison, comparisons_of, length_measure, unsure
 from .job import JudgementJob, Question, question_of
-from .judge import JudgeLabeler, read_text
+from .judge import JudgeLabeler, check_confidence, read_text
 from .result import LabelResult
 from .rubric import CHOICES, RUBRICS, PairRubric, read_choice
 
@@ -69,6 +67,8 @@ class PairwiseLabeler(JudgeLabeler):
         max_reasoning_tokens (`int`, *optional*, defaults to `256`): Room for these words.
         on_disagreement (`str`, *optional*, defaults to `"abstain"`): `"abstain"` or `"average"` where the orders disagree.
         min_confidence (`float`, *optional*, defaults to `0.5`): Least max(p, 1 - p) for a label, in [0.5, 1].
+        clamp (`float`, *optional*, defaults to `1.0`): The most that p, or 1 - p, can be, in (0.5, 1]: a judge that reasons first
+            is surer than it is right (0.6 in [2212.08073](https://huggingface.co/papers/2212.08073)).
         model (`str`, *optional*): The judge's name in provenance and keys. By default the generator's.
         store (`str`, `Path` or [`~rlhf_ext.data.store.JudgementStore`], *optional*): Where judgements are kept: a file or a URL.
             In memory by default: then a run that is stopped begins anew.
@@ -106,6 +106,7 @@ class PairwiseLabeler(JudgeLabeler):
         max_reasoning_tokens: int = 256,
         on_disagreement: Literal["abstain", "average"] = "abstain",
         min_confidence: float = 0.5,
+        clamp: float = 1.0,
         model: str | None = None,
         store: str | Path | JudgementStore | None = None,
         budget: Budget | None = None,
@@ -115,6 +116,9 @@ class PairwiseLabeler(JudgeLabeler):
     ):
         if on_disagreement not in ("abstain", "average"):
             raise ValueError(f"`on_disagreement` should be 'abstain' or 'average', got {on_disagreement!r}.")
+        if not 0.5 < clamp <= 1 or check_confidence(min_confidence) > clamp:
+            raise ValueError(f"`clamp` should be in (0.5, 1] and at least `min_confidence`, got {clamp}.")
+        self.rubric = rubric if isinstance(rubric, PairRubric) else RUBRICS.get(rubric) or PairRubric(rubric)
         super().__init__(
             generator,
             mode=mode,
@@ -128,9 +132,14 @@ class PairwiseLabeler(JudgeLabeler):
             retry_failed=retry_failed,
             seed=seed,
         )
-        self.rubric = rubric if isinstance(rubric, PairRubric) else RUBRICS.get(rubric) or PairRubric(rubric)
         self.reasoning, self.max_reasoning_tokens = reasoning, max_reasoning_tokens
-        self.on_disagreement = on_disagreement
+        self.on_disagreement, self.clamp = on_disagreement, clamp
+        self.__name__ = f"{self.model}/{self.annotator}"  # how stores of revisions tell judges apart
+
+    @property
+    def annotator(self) -> str:
+        """The rubric and its version, for provenance."""
+        return f"{self.rubric.name}@{self.rubric.version}"
 
     def label(self, rows: Iterable[Mapping[str, Any]]) -> LabelResult:
         """Preferences from rows with a `prompt` and its `responses` (or `chosen` and `rejected`, to be judged anew).
@@ -149,7 +158,7 @@ class PairwiseLabeler(JudgeLabeler):
         pairs, left_out = comparisons_of(rows)
         verdicts, job = self._judge(pairs)
         preferences = []
-        provenance = {"source": "ai", "annotator": f"{self.rubric.name}@{self.rubric.version}", "model": self.model}
+        provenance = {"source": "ai", "annotator": self.annotator, "model": self.model}
         for pair, verdict in zip(pairs, verdicts, strict=True):
             if verdict.reason == "unfinished":
                 continue
@@ -192,9 +201,14 @@ class PairwiseLabeler(JudgeLabeler):
             return job.estimate(self._questions(pairs, "ask"), CHOICES, sample=sample)
         return job.estimate(self._questions(pairs, "ask"), sample=sample, **self._sampling())
 
+    def rubric_of(self, pair: Comparison) -> PairRubric:
+        """The rubric for a pair; the same for all here."""
+        return self.rubric
+
     def _job(self, pairs: Sequence[Comparison]) -> JudgementJob:
+        versions = sorted({self.rubric_of(pair).version for pair in pairs})
         data = [[pair.prompt, pair.first, pair.second] for pair in pairs]
-        return self._new_job([self.rubric.version, self.reasoning], data)
+        return self._new_job([versions, self.reasoning], data)
 
     def _judge(self, pairs: Sequence[Comparison]) -> tuple[list[Verdict], JudgementJob]:
         job = self._job(pairs)
@@ -227,6 +241,7 @@ class PairwiseLabeler(JudgeLabeler):
         before = iter(self._questions(pairs, "think")) if after else None
         found: list[Question | None] = []
         for pair in pairs:
+            rubric = self.rubric_of(pair)
             for order, (first, second) in enumerate(((pair.first, pair.second), (pair.second, pair.first))):
                 for vote in range(self.mode.votes):
                     words: str | None = None
@@ -236,8 +251,8 @@ class PairwiseLabeler(JudgeLabeler):
                             found.append(None)
                             continue
                         words = thought.result["text"]
-                    messages = self._messages(kind, pair.prompt, first, second, words)
-                    parts = {"model": self._judge_id, "rubric": self.rubric.version, "order": order, "vote": vote}
+                    messages = self._messages(rubric, kind, pair.prompt, first, second, words)
+                    parts = {"model": self._judge_id, "rubric": rubric.version, "order": order, "vote": vote}
                     choices = list(CHOICES) if kind == "ask" and self.mode.reads_logprobs else None
                     sampling = {} if choices else self._sampling()
                     found.append(
@@ -246,12 +261,18 @@ class PairwiseLabeler(JudgeLabeler):
         return found
 
     def _messages(
-        self, kind: str, prompt: Prompt, first: Completion, second: Completion, words: str | None
+        self,
+        rubric: PairRubric,
+        kind: str,
+        prompt: Prompt,
+        first: Completion,
+        second: Completion,
+        words: str | None,
     ) -> list[Message]:
         written = not self.mode.reads_logprobs
         if kind == "think":
-            return self.rubric.think(prompt, first, second, written)
-        return self.rubric.ask(prompt, first, second, written, words)
+            return rubric.think(prompt, first, second, written)
+        return rubric.ask(prompt, first, second, written, words)
 
     def _sampling(self) -> dict[str, Any]:
         room = self.max_reasoning_tokens if self.reasoning else 16
@@ -272,14 +293,17 @@ class PairwiseLabeler(JudgeLabeler):
             if not read:
                 reasons = [vote for vote in votes if isinstance(vote, str)]
                 return Verdict(reason=reasons[0])
-            shown.append(sum(read) / len(read))
+            shown.append(self._clamped(sum(read) / len(read)))
         return Verdict((shown[0], shown[1]))
 
     def _read(self, judgement: Judgement) -> float | str:
         """p(the answer shown first is better), or why it is not known."""
         if judgement.result is not None and "logprobs" in judgement.result:
-            return math.exp(judgement.result["logprobs"][0])
+            return self._clamped(math.exp(judgement.result["logprobs"][0]))
         return read_text(judgement, lambda text: read_choice(text, self.reasoning))
+
+    def _clamped(self, p: float) -> float:
+        return min(max(p, 1 - self.clamp), self.clamp)
 
     def _abstains(self, verdict: Verdict) -> str | None:
         if verdict.shown is None:
@@ -292,17 +316,12 @@ class PairwiseLabeler(JudgeLabeler):
         judged = [(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.shown is not None]
         if not judged:
             return {}
-        kept = [self._abstains(verdict) is None for _, verdict in judged]
-        shown = np.array([verdict.shown for _, verdict in judged])
+        kept = sum(self._abstains(verdict) is None for _, verdict in judged)
+        rows = [pair.row for pair, _ in judged]
+        forward, backward = zip(*(verdict.shown for _, verdict in judged if verdict.shown is not None), strict=True)
         found = {
-            "labelled": wilson(sum(kept), len(kept)),
+            "labelled": wilson(kept, len(judged)),
             "orders_agree": wilson(sum(verdict.orders_agree for _, verdict in judged), len(judged)),
-            "position_bias": replace_value(bootstrap_mean(shown.mean(axis=1)), -0.5),
+            "position_bias": position_bias(forward, backward, rows),
         }
-        labelled = [(pair, verdict.p) for (pair, verdict), is_kept in zip(judged, kept, strict=True) if is_kept]
-        return found | longer_preferred(labelled)
-
-
-def replace_value(estimate: Estimate, shift: float) -> Estimate:
-    """An estimate moved by a constant."""
-    return replace(estimate, value=estimate.value + shift, low=estimate.low + shift, high=estimate.high + shift)
+        return found | length_measure([(pair, verdict.p) for pair, verdict in judged])

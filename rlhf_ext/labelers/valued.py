@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from ..stats import wilson
 from ..types import Completion
-from .comparisons import Comparison, Row, longer_preferred, unsure
+from .comparisons import Comparison, Row, length_measure, unsure
 from .result import LabelResult
 
 Pairs = Literal["best_worst", "all", "best_of_rest"]
@@ -83,8 +83,7 @@ def prefer(
     """
     preferences: list[dict[str, Any]] = []
     left_out: list[dict[str, Any]] = []
-    labelled: list[tuple[Comparison, float]] = []
-    judged = 0
+    judged: list[tuple[Comparison, float]] = []
     for row, answers in rows:
         left_out += [row.left_out([one.response], one.reason or "no value") for one in answers if one.value is None]
         known = [(one, one.value) for one in answers if one.value is not None]
@@ -96,12 +95,11 @@ def prefer(
             (one, value), (other, other_value) = known[first], known[second]
             pair = Comparison(row.row, row.prompt, one.response, other.response, row.columns)
             p, margin = better(one, other), value - other_value
-            judged += 1
+            judged.append((pair, p))
             if reason := abstention(p, margin, min_confidence):
                 left_out.append(pair.left_out(reason))
                 continue
             margin = round(margin if p >= 0.5 else -margin, 6)
             preferences.append(pair.labelled(p, margin=margin, **provenance))
-            labelled.append((pair, p))
-    measures = {"labelled": wilson(len(labelled), judged)} if judged else {}
-    return LabelResult(preferences, left_out, measures | longer_preferred(labelled))
+    measures = {"labelled": wilson(len(preferences), len(judged))} if judged else {}
+    return LabelResult(preferences, left_out, measures | length_measure(judged))

@@ -8,12 +8,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset
-from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -23,9 +22,15 @@ from ..rewards.model import check_reward_folder
 from ..types import RewardFunction
 from . import stages
 from .config import RLHFConfig
+from .feedback import Feedback
+from .plan import Plan
 from .report import make_report
 from .stages import Run
 from .state import RunRecord, identity_of, processes
+
+if TYPE_CHECKING:
+    from ..constitution import Constitution
+    from ..labelers import PairwiseLabeler
 
 logger = logging.get_logger(__name__)
 
@@ -69,6 +74,11 @@ class RLHFTrainer:
             The run.
         reward_funcs (`RewardFunction` or `list[RewardFunction]`, *optional*):
             Rewards for PPO in place of a trained reward model.
+        labeler ([`~rlhf_ext.labelers.PairwiseLabeler`], *optional*):
+            Labels `unlabelled_dataset` before the reward model is trained, and judges the revisions. Give it a `store`: then a
+            run that was killed pays for nothing twice.
+        constitution ([`~rlhf_ext.constitution.Constitution`], *optional*):
+            The model criticises and revises its own answers by it; revision over first answer joins the preferences.
 
     Raises:
         ValueError, TypeError, FileNotFoundError, FileExistsError: For what is wrong with settings, data, models or the
@@ -92,6 +102,8 @@ class RLHFTrainer:
         tokenizer: PreTrainedTokenizerBase | None = None,
         config: RLHFConfig | None = None,
         reward_funcs: RewardFunction | list[RewardFunction] | None = None,
+        labeler: PairwiseLabeler | None = None,
+        constitution: Constitution | None = None,
     ):
         self.config = config or RLHFConfig()
         self._model: Any = model if model is not None else self.config.model_name
@@ -107,7 +119,7 @@ class RLHFTrainer:
             )
         if reward_funcs is not None and self.config.reward_thresholds is not None:
             raise ValueError("`reward_thresholds` are asked of a reward model; with `reward_funcs` none is validated.")
-        self.reward_funcs = reward_funcs
+        self.reward_funcs, self.labeler, self.constitution = reward_funcs, labeler, constitution
         self.tokenizer = tokenizer or self._load_tokenizer()
         if not self.config.reward_is_remote:
             check_reward_folder_or_empty(self.config.reward_path)
@@ -133,6 +145,7 @@ class RLHFTrainer:
         preference_dataset: Dataset | Sequence[dict[str, Any]],
         eval_dataset: Dataset | Sequence[dict[str, Any]] | None = None,
         num_epochs: float = 1,
+        unlabelled_dataset: Dataset | Sequence[dict[str, Any]] | None = None,
     ) -> RLHFResult:
         """Runs the stages that are not finished yet.
 
@@ -144,6 +157,9 @@ class RLHFTrainer:
             num_epochs (`float`, *optional*, defaults to `1`):
                 Passes over the prompts (PPO) or pairs (DPO). Warm start and reward model make one, unless
                 `config.sft` or `config.reward` sets `num_train_epochs`.
+            unlabelled_dataset (`datasets.Dataset` or `list[dict]`, *optional*):
+                Rows with a `prompt` and, if there are, its `responses` (otherwise the model writes two), for the labeler;
+                the constitution uses their prompts. Without it, the constitution uses those of the preferences.
 
         Returns:
             [`RLHFResult`].
@@ -156,13 +172,16 @@ class RLHFTrainer:
         if not num_epochs > 0:
             raise ValueError(f"`num_epochs` must be positive, got {num_epochs}.")
         data, heldout = self._check_data(preference_dataset, eval_dataset)
-        settings = {**self.config.to_dict(), "num_epochs": num_epochs}
-        identity = identity_of(settings, self._identity(), {"train": data, "heldout": heldout})
+        feedback = Feedback(self.labeler, self.constitution, unlabelled_dataset)
+        settings = {**self.config.to_dict(), "num_epochs": num_epochs, **feedback.identity()}
+        identity = identity_of(
+            settings, self._identity(), {"train": data, "heldout": heldout, "unlabelled": feedback.dataset}
+        )
         record = RunRecord(self.config.output_dir, identity, processes().is_main_process)
         processes().wait_for_everyone()  # all have looked at the folder before one writes to it
         record.start()
         run = Run(self.config, record, self._base_on_disk(), self.tokenizer)
-        return self._run_stages(run, data, heldout, num_epochs)
+        return self._run_stages(run, data, heldout, num_epochs, feedback)
 
     def _check_data(self, data: Any, heldout: Any) -> tuple[Dataset, Dataset]:
         scale = cast(StrengthScale, self.config.strength_scale)
@@ -216,13 +235,16 @@ class RLHFTrainer:
         processes().wait_for_everyone()
         return str(folder)
 
-    def _run_stages(self, run: Run, data: Dataset, heldout: Dataset, num_epochs: float) -> RLHFResult:
+    def _run_stages(
+        self, run: Run, data: Dataset, heldout: Dataset, num_epochs: float, feedback: Feedback
+    ) -> RLHFResult:
         config, rows = self.config, heldout
         if config.eval_prompts is not None and config.eval_prompts < len(heldout):
             rows = heldout.select(range(config.eval_prompts))
         wants_reward = config.reward_model_path is not None or (config.algorithm == "ppo" and not self.reward_funcs)
-        plan = _Plan(config, wants_reward)
+        plan = Plan(config, wants_reward, feedback.stages)
         run.stage("before", lambda: stages.answer(run, rows, None, plan.title("before")))
+        data = feedback.join(run, data, plan)
         start = None
         if config.supervised_warm_start:
             run.stage("sft", lambda: stages.warm_start(run, data, plan.title("sft")))
@@ -262,36 +284,6 @@ class RLHFTrainer:
             "its errors. Give it more or clearer preferences, train it longer (`reward={'num_train_epochs': 3}`), or "
             "set `skip_reward_validation=True` to go on regardless."
         )
-
-
-class _Plan:
-    """Numbers the stages of a run for those who watch it."""
-
-    _WORDS = {
-        "before": "answers of the model before",
-        "sft": "supervised warm start",
-        "reward_model": "reward model",
-        "validation": "validation of the reward model",
-        "policy": "",
-        "after": "answers of the model after",
-    }
-
-    def __init__(self, config: RLHFConfig, wants_reward: bool):
-        skipped = set() if config.supervised_warm_start else {"sft"}
-        skipped |= set() if wants_reward else {"reward_model", "validation"}
-        self._names = [name for name in self._WORDS if name not in skipped]
-        self._algorithm = config.algorithm.upper()
-
-    def title(self, stage: str) -> str:
-        words = self._WORDS[stage] or self._algorithm
-        title = f"[{self._names.index(stage) + 1}/{len(self._names)}] {words}"
-        if stage in ("before", "validation", "after"):
-            self._announce(title)
-        return title
-
-    def _announce(self, title: str) -> None:
-        if processes().is_main_process:
-            tqdm.write(title)
 
 
 def check_reward_folder_or_empty(path: str) -> None:

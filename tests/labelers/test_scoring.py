@@ -276,7 +276,7 @@ def test_failed_answers_are_left_out_and_the_others_labelled():
     ]
     assert result.measures["graded"].value == 3 / 5
     assert result.measures["grade_quality"].value == pytest.approx(14 / 3)
-    assert "longer_preferred" not in result.measures  # all are of one length
+    assert "length_bias" not in result.measures  # all are of one length
     assert "graded" in str(result)
 
 
@@ -291,7 +291,7 @@ def test_old_labels_do_not_come_back():
 def test_length_is_measured():
     rows = [{"prompt": "?", "responses": ["aa", "b"]}, {"prompt": "!", "responses": ["b", "aa"]}]
     measures = ScoreLabeler(writer({"aa": "2", "b": "5"}), "Be right.").label(rows).measures
-    assert measures["longer_preferred"].value == 0
+    assert measures["length_bias"].value == -0.5
 
 
 # --- cost, resume --------------------------------------------------------------------------------------------------
