@@ -125,6 +125,12 @@ class ScoreLabeler(JudgeLabeler):
             retry_failed=retry_failed,
             seed=seed,
         )
+        self.__name__ = f"{self.model}/{self.annotator}"  # how stores of revisions tell judges apart
+
+    @property
+    def annotator(self) -> str:
+        """The aspects and their version, for provenance."""
+        return f"{'+'.join(aspect.name for aspect in self.aspects)}@{version_of(self.aspects)}"
 
     def score(self, rows: Iterable[Mapping[str, Any]]) -> list[GradedAnswer]:
         """Grades of all answers in rows with a `prompt` and its `responses` (or `chosen` and `rejected`), in order.
@@ -163,8 +169,7 @@ class ScoreLabeler(JudgeLabeler):
                 unfinished += count_pairs(len(answers), pairs)
             else:
                 whole.append((row, answers))
-        annotator = f"{'+'.join(aspect.name for aspect in self.aspects)}@{version_of(self.aspects)}"
-        provenance = {"source": "ai", "annotator": annotator, "model": self.model}
+        provenance = {"source": "ai", "annotator": self.annotator, "model": self.model}
         result = prefer(whole, pairs, self._better, self.min_confidence, **provenance)
         return replace(
             result,

@@ -196,7 +196,8 @@ def test_what_is_no_grade_is_never_a_score():
 def test_the_strength_of_a_label_is_by_hand():
     judge = reader({"a": [0, 0, 0, 0, 0, 0.25, 0.75, 0, 0, 0], "b": [0, 0, 0, 0, 0, 0.5, 0, 0.5, 0, 0]})
     # a: 6 or 7, on average 6.75; b: 6 or 8, on average 7. P(b > a) = 0.5, P(b = a) = 0.5 * 0.25.
-    label = ScoreLabeler(judge, "Be right.").label([{"prompt": "?", "responses": ["a", "b"], "id": 7}])
+    labeler = ScoreLabeler(judge, "Be right.")
+    label = labeler.label([{"prompt": "?", "responses": ["a", "b"], "id": 7}])
     assert label.preferences == [
         {
             "prompt": "?",
@@ -205,12 +206,13 @@ def test_the_strength_of_a_label_is_by_hand():
             "preference_strength": 0.5625,
             "margin": 0.25,
             "source": "ai",
-            "annotator": label.preferences[0]["annotator"],
+            "annotator": labeler.annotator,
             "model": "ScriptedGenerator",
             "id": 7,
         }
     ]
-    assert label.preferences[0]["annotator"].startswith("quality@")
+    assert labeler.annotator.startswith("quality@") and labeler.__name__ == f"ScriptedGenerator/{labeler.annotator}"
+    assert ScoreLabeler(judge, "Be brief.").annotator != labeler.annotator
     assert not label.left_out and label.dataset.num_rows == 1
 
 
