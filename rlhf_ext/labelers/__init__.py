@@ -1,8 +1,30 @@
 """AI feedback: judges that compare or grade answers, and labels that say how far they can be trusted."""
 
+from .aspects import ASPECTS, Aspect
+from .best_of import best_of_n, best_of_n_dataset
 from .budget import Budget, CostEstimate
+from .candidates import sample_candidates
+from .grades import Grades
 from .pairwise import PairwiseLabeler
 from .result import LabelResult
+from .rewards import from_rewards
 from .rubric import RUBRICS, PairRubric
+from .scoring import GradedAnswer, ScoreLabeler
 
-__all__ = ["RUBRICS", "Budget", "CostEstimate", "LabelResult", "PairRubric", "PairwiseLabeler"]
+__all__ = [
+    "ASPECTS",
+    "RUBRICS",
+    "Aspect",
+    "Budget",
+    "CostEstimate",
+    "GradedAnswer",
+    "Grades",
+    "LabelResult",
+    "PairRubric",
+    "PairwiseLabeler",
+    "ScoreLabeler",
+    "best_of_n",
+    "best_of_n_dataset",
+    "from_rewards",
+    "sample_candidates",
+]

@@ -7,10 +7,26 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from ..stats import Estimate, length_bias
 from ..types import Completion, Prompt, text_of
 
 RESPONSES = "responses"
-_OWN = {"prompt", RESPONSES, "chosen", "rejected", "preference_strength", "source", "annotator", "model", "reason"}
+_LABEL = {"chosen", "rejected", "preference_strength", "margin", "source", "annotator", "model", "reason"}
+_OWN = {"prompt", RESPONSES, *_LABEL}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A prompt, two or more answers to it that differ, and the other columns of their row."""
+
+    row: int
+    prompt: Prompt
+    responses: Sequence[Completion]
+    columns: Mapping[str, Any]
+
+    def left_out(self, responses: Sequence[Completion], reason: str) -> dict[str, Any]:
+        """Some of its answers as a row of what was left out."""
+        return {**self.columns, "prompt": self.prompt, RESPONSES: list(responses), "reason": reason}
 
 
 @dataclass(frozen=True)
@@ -61,23 +77,61 @@ def responses_of(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Prompt, list[A
 
 def distinct(responses: Sequence[Completion]) -> list[Completion]:
     """Answers without repetitions; white space around them does not make two different."""
-    return list({text_of(response).strip(): response for response in reversed(responses)}.values())[::-1]
+    found: dict[str, Completion] = {}
+    for response in responses:
+        found.setdefault(text_of(response).strip(), response)
+    return list(found.values())
+
+
+def several(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Row], list[dict[str, Any]]]:
+    """Rows with the different answers in them, and what has no two, with the reason.
+
+    Raises:
+        ValueError: As in [`responses_of`]; or if no row has two different answers.
+    """
+    found: list[Row] = []
+    left_out: list[dict[str, Any]] = []
+    for index, (prompt, responses, columns) in enumerate(responses_of(rows)):
+        row = Row(index, prompt, distinct(responses), columns)
+        if len(row.responses) > 1:
+            found.append(row)
+        else:
+            words = "all answers are equal" if len(responses) > 1 else "there is one answer only"
+            left_out.append(row.left_out(responses, f"{words}: row {index}"))
+    if not found:
+        raise ValueError(f"No row has two different answers: {left_out[0]['reason']}, and so on.")
+    return found, left_out
 
 
 def comparisons_of(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Comparison], list[dict[str, Any]]]:
     """All pairs of different answers in each row, and rows that have none, with the reason.
 
     Raises:
-        ValueError: As in [`responses_of`]; or if no row has two different answers.
+        ValueError: As in [`several`].
     """
-    pairs: list[Comparison] = []
-    left_out: list[dict[str, Any]] = []
-    for index, (prompt, responses, columns) in enumerate(responses_of(rows)):
-        different = distinct(responses)
-        if len(different) < 2:
-            words = "all answers are equal" if len(responses) > 1 else "there is one answer only"
-            left_out.append({**columns, "prompt": prompt, RESPONSES: responses, "reason": f"{words}: row {index}"})
-        pairs += [Comparison(index, prompt, one, other, columns) for one, other in combinations(different, 2)]
-    if not pairs:
-        raise ValueError(f"No row has two different answers: {left_out[0]['reason']}, and so on.")
-    return pairs, left_out
+    found, left_out = several(rows)
+    return [
+        Comparison(row.row, row.prompt, one, other, row.columns)
+        for row in found
+        for one, other in combinations(row.responses, 2)
+    ], left_out
+
+
+def unsure(p: float, min_confidence: float) -> str | None:
+    """Why p(first is better) makes no label, or None where it does."""
+    confidence = max(p, 1 - p)
+    if round(confidence, 6) == 0.5:  # as it would be written
+        return "abstained, a tie: p is 0.5"
+    if confidence < min_confidence:
+        return f"abstained, not sure enough: {confidence:.3f} is under {min_confidence:g}"
+    return None
+
+
+def length_measure(judged: Sequence[tuple[Comparison, float]]) -> dict[str, Estimate]:
+    """The length bias of pairs, each with p(first is better), as a measure of labels; nothing where no two lengths differ."""
+    first = [len(text_of(pair.first)) for pair, _ in judged]
+    second = [len(text_of(pair.second)) for pair, _ in judged]
+    if first == second:
+        return {}
+    rows = [pair.row for pair, _ in judged]
+    return {"length_bias": length_bias([p for _, p in judged], first, second, clusters=rows)}

@@ -58,6 +58,7 @@ class JudgementJob:
         progress (`bool`, *optional*, defaults to `False`): Whether to show a bar.
         retry_failed (`bool`, *optional*, defaults to `False`): Whether questions that failed in an earlier run are asked again.
         poll (`float`, *optional*, defaults to `1.0`): Seconds between looks at what other processes have claimed.
+        task (`str`, *optional*, defaults to `"judging"`): What the bar calls it.
     """
 
     generator: Any
@@ -67,6 +68,7 @@ class JudgementJob:
     progress: bool = False
     retry_failed: bool = False
     poll: float = 1.0
+    task: str = "judging"
 
     def run(
         self, questions: Sequence[Question], choices: Sequence[str] | None = None, **sampling: Any
@@ -89,7 +91,7 @@ class JudgementJob:
         allowance = self._allowance(unique.values(), sampling.get("max_new_tokens", 256) if choices is None else 1)
         found = self.store.finished(keys)
         with tqdm(
-            total=len(keys), initial=len(found), desc="judging", unit="question", disable=not self.progress
+            total=len(keys), initial=len(found), desc=self.task, unit="question", disable=not self.progress
         ) as bar:
             while True:
                 asked = self._pass(unique, found, allowance, bar, choices, sampling)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..data.store import Judgement, JudgementStore
-from ..stats import Estimate, length_bias, position_bias, wilson
+from ..stats import Estimate, position_bias, wilson
 from ..types import Completion, Message, Prompt, text_of
 from .budget import Budget, CostEstimate
-from .comparisons import Comparison, comparisons_of
-from .job import JudgementJob, Question, key_of, question_of
-from .modes import Mode, choose_mode, identity, model_name
+from .comparisons import Comparison, comparisons_of, length_measure, unsure
+from .job import JudgementJob, Question, question_of
+from .judge import JudgeLabeler, check_confidence, read_text
 from .result import LabelResult
 from .rubric import CHOICES, RUBRICS, PairRubric, read_choice
 
@@ -45,7 +45,7 @@ class Verdict:
         return (self.shown[0] - 0.5) * (0.5 - self.shown[1]) >= 0
 
 
-class PairwiseLabeler:
+class PairwiseLabeler(JudgeLabeler):
     """Labels pairs of answers by a language model that judges them, and says nothing where it cannot be trusted to.
 
     Each pair is judged in both orders. From a judge whose log-probabilities can be read a label is p(better) over the answer
@@ -116,20 +116,25 @@ class PairwiseLabeler:
     ):
         if on_disagreement not in ("abstain", "average"):
             raise ValueError(f"`on_disagreement` should be 'abstain' or 'average', got {on_disagreement!r}.")
-        if not 0.5 <= min_confidence <= 1:
-            raise ValueError(f"`min_confidence` should be in [0.5, 1], got {min_confidence}.")
-        if not (0.5 < clamp <= 1 and min_confidence <= clamp):
+        if not 0.5 < clamp <= 1 or check_confidence(min_confidence) > clamp:
             raise ValueError(f"`clamp` should be in (0.5, 1] and at least `min_confidence`, got {clamp}.")
-        self.clamp = clamp
         self.rubric = rubric if isinstance(rubric, PairRubric) else RUBRICS.get(rubric) or PairRubric(rubric)
-        self.generator, self.reasoning, self.max_reasoning_tokens = generator, reasoning, max_reasoning_tokens
-        self.on_disagreement, self.min_confidence, self.seed = on_disagreement, min_confidence, seed
-        self.mode: Mode = choose_mode(generator, mode, votes, temperature)
-        self.model = model or model_name(generator)
-        self._judge_id = identity(generator, self.model)
+        super().__init__(
+            generator,
+            mode=mode,
+            votes=votes,
+            temperature=temperature,
+            min_confidence=min_confidence,
+            model=model,
+            store=store,
+            budget=budget,
+            progress=progress,
+            retry_failed=retry_failed,
+            seed=seed,
+        )
+        self.reasoning, self.max_reasoning_tokens = reasoning, max_reasoning_tokens
+        self.on_disagreement, self.clamp = on_disagreement, clamp
         self.__name__ = f"{self.model}/{self.annotator}"  # how stores of revisions tell judges apart
-        self.store = store if isinstance(store, JudgementStore) else JudgementStore(store or "sqlite://")
-        self.budget, self.progress, self.retry_failed = budget or Budget(), progress, retry_failed
 
     @property
     def annotator(self) -> str:
@@ -202,10 +207,8 @@ class PairwiseLabeler:
 
     def _job(self, pairs: Sequence[Comparison]) -> JudgementJob:
         versions = sorted({self.rubric_of(pair).version for pair in pairs})
-        settings = [self._judge_id, versions, *vars(self.mode).values(), self.reasoning, self.seed]
         data = [[pair.prompt, pair.first, pair.second] for pair in pairs]
-        name = key_of(settings=settings, data=data)
-        return JudgementJob(self.generator, self.store, name, self.budget, self.progress, self.retry_failed)
+        return self._new_job([versions, self.reasoning], data)
 
     def _judge(self, pairs: Sequence[Comparison]) -> tuple[list[Verdict], JudgementJob]:
         job = self._job(pairs)
@@ -295,13 +298,9 @@ class PairwiseLabeler:
 
     def _read(self, judgement: Judgement) -> float | str:
         """p(the answer shown first is better), or why it is not known."""
-        if judgement.result is None:
-            return f"failed: {judgement.failure}"
-        if "logprobs" in judgement.result:
+        if judgement.result is not None and "logprobs" in judgement.result:
             return self._clamped(math.exp(judgement.result["logprobs"][0]))
-        text = judgement.result["text"] or ""
-        choice = read_choice(text, self.reasoning)
-        return f"unreadable: the judge wrote {text[:200]!r}" if choice is None else choice
+        return read_text(judgement, lambda text: read_choice(text, self.reasoning))
 
     def _clamped(self, p: float) -> float:
         return min(max(p, 1 - self.clamp), self.clamp)
@@ -309,14 +308,9 @@ class PairwiseLabeler:
     def _abstains(self, verdict: Verdict) -> str | None:
         if verdict.shown is None:
             return verdict.reason
-        confidence = max(verdict.p, 1 - verdict.p)
         if self.on_disagreement == "abstain" and not verdict.orders_agree:
             return f"abstained, the orders disagree: p(first shown) {verdict.shown[0]:.3f} and {verdict.shown[1]:.3f}"
-        if confidence == 0.5:
-            return "abstained, a tie: p is 0.5"
-        if confidence < self.min_confidence:
-            return f"abstained, not sure enough: {confidence:.3f} is under {self.min_confidence:g}"
-        return None
+        return unsure(verdict.p, self.min_confidence)
 
     def _measures(self, pairs: Sequence[Comparison], verdicts: Sequence[Verdict]) -> dict[str, Estimate]:
         judged = [(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.shown is not None]
@@ -330,10 +324,4 @@ class PairwiseLabeler:
             "orders_agree": wilson(sum(verdict.orders_agree for _, verdict in judged), len(judged)),
             "position_bias": position_bias(forward, backward, rows),
         }
-        lengths = [[len(text_of(answer)) for answer in (pair.first, pair.second)] for pair, _ in judged]
-        if any(first != second for first, second in lengths):
-            first_lengths, second_lengths = zip(*lengths, strict=True)
-            found["length_bias"] = length_bias(
-                [verdict.p for _, verdict in judged], first_lengths, second_lengths, clusters=rows
-            )
-        return found
+        return found | length_measure([(pair, verdict.p) for pair, verdict in judged])
