@@ -24,7 +24,8 @@ LEAST = 16
 
 def common_length(rows: Sequence[Sequence[int]]) -> int:
     """How many ids all rows begin with."""
-    first, last = min(rows), max(rows)  # what the outermost two share in the order of a dictionary, all share
+    ordered = [tuple(row) for row in rows]
+    first, last = min(ordered), max(ordered)  # what the outermost two share in the order of a dictionary, all share
     low, high = 0, min(len(first), len(last))
     while low < high:
         middle = (low + high + 1) // 2
@@ -51,8 +52,7 @@ def plan(rows: Sequence[Sequence[int]], tail: int) -> tuple[int, list[list[int]]
     common = max(0, min(common_length(rows), min(map(len, rows)) - tail))
     groups: list[list[int]] = []
     for index in sorted(range(len(rows)), key=lambda i: tuple(rows[i])):
-        least = common + max(LEAST, len(rows[index]) // 4)
-        if groups and _shared(rows, [*groups[-1], index], tail) >= least:
+        if groups and _shared(rows, [*groups[-1], index], tail) >= common + LEAST:
             groups[-1].append(index)
         else:
             groups.append([index])
