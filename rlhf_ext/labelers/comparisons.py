@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from ..rewards.calling import like_prompt
 from ..stats import Estimate, length_bias
 from ..types import Completion, Prompt, text_of
 
@@ -44,8 +45,9 @@ class Comparison:
         return {**self.columns, "prompt": self.prompt, RESPONSES: [self.first, self.second], "reason": reason}
 
     def labelled(self, p: float, **provenance: Any) -> dict[str, Any]:
-        """As a preference, where `p` is the probability that the first answer is better."""
-        chosen, rejected = (self.first, self.second) if p >= 0.5 else (self.second, self.first)
+        """As a preference, where `p` is the probability that the first answer is better; answers become what the prompt is."""
+        first, second = (like_prompt(self.prompt, answer) for answer in (self.first, self.second))
+        chosen, rejected = (first, second) if p >= 0.5 else (second, first)
         strength = round(max(p, 1 - p), 6)
         pair = {"prompt": self.prompt, "chosen": chosen, "rejected": rejected, "preference_strength": strength}
         return {**pair, **provenance, **self.columns}

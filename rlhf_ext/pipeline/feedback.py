@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from ..data.preferences import STRENGTH, prepare_preferences
 from ..generation import LocalGenerator
-from ..types import is_messages
+from ..labelers import sample_candidates
 from .plan import Plan
 from .stages import Run
 from .state import processes
@@ -97,26 +97,23 @@ class Feedback:
 
     def _with_responses(self, run: Run) -> list[dict[str, Any]]:
         """The rows; those without responses get two that the model writes."""
-        without = [row for row in self.rows if not row.get("responses") and not row.get("chosen")]
-        writer = (
-            LocalGenerator(run.load_policy(), run.tokenizer, run.config.batch_size, progress=True) if without else None
+        without = [index for index, row in enumerate(self.rows) if not row.get("responses") and not row.get("chosen")]
+        if not without:
+            return self.rows
+        writer = LocalGenerator(run.load_policy(), run.tokenizer, run.config.batch_size)
+        written = sample_candidates(
+            writer,
+            [self.rows[index]["prompt"] for index in without],
+            n=2,
+            seed=run.config.seed,
+            progress=True,
+            max_new_tokens=run.config.eval_max_new_tokens,
         )
-        texts: list[str] = []
-        if writer is not None:
-            prompts = [row["prompt"] for row in without for _ in range(2)]
-            room = run.config.eval_max_new_tokens
-            texts = writer.generate(prompts, max_new_tokens=room, temperature=1.0, seed=run.config.seed)
-        pairs = iter(zip(texts[::2], texts[1::2], strict=True))
-        rows = []
-        for row in self.rows:
-            if row.get("responses") or row.get("chosen"):
-                rows.append(row)
-                continue
-            responses: Sequence[Any] = next(pairs)
-            if is_messages(row["prompt"]):
-                responses = [[{"role": "assistant", "content": text}] for text in responses]
-            rows.append({**row, "responses": list(responses)})
-        return rows
+        responses = dict(zip(without, written["responses"], strict=True))
+        return [
+            {**row, "responses": responses[index]} if index in responses else row
+            for index, row in enumerate(self.rows)
+        ]
 
     def _revise(self, run: Run, prompts: list[Any], title: str) -> dict[str, Any]:
         from ..constitution import critique_and_revise, to_preferences

@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from rlhf_ext import RewardMixer, RewardModel
 from rlhf_ext.labelers import from_rewards
+from rlhf_ext.rewards.calling import like_prompt
 
 
 def table(scores):
@@ -101,7 +102,9 @@ def test_async_functions_and_messages():
     (label,) = from_rewards(reward, [{"prompt": prompt, "responses": answers}]).preferences
     assert (label["chosen"], label["margin"]) == (answers[0], 1.0)
     # Text answers to messages are shown to the function as messages.
-    assert from_rewards(reward, [{"prompt": prompt, "responses": ["aa", "a"]}]).preferences[0]["chosen"] == "aa"
+    assert from_rewards(reward, [{"prompt": prompt, "responses": ["aa", "a"]}]).preferences[0][
+        "chosen"
+    ] == like_prompt(prompt, "aa")
 
 
 def test_a_mixer_and_a_reward_model_label(reward_folder, preferences):
