@@ -136,7 +136,7 @@ _LEFT_OUT = ("prompt", "first", "last", "reason")
 def _reason(row: Revision, revisions: Revisions) -> str | None:
     """Why a row teaches nothing; None where it does."""
     if not row.revised:
-        return row.stopped if row.objected else "no_objection"
+        return row.stopped if row.objected or row.stopped == "unanswered" else "no_objection"
     if revisions.judge is None:
         return None
     if row.improvement is None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm.auto import tqdm
+from transformers.utils import logging
 
+from ..generation import Answer, Request
 from ..rewards.calling import Signed, checked_scores, like_prompt, score_rows
 from ..rewards.refusal import Refusal
 from ..types import Completion, Generator, PairwiseJudge, Prompt, RewardFunction, text_of
@@ -17,6 +19,8 @@ from .asking import critique_request, is_meta_talk, read_critique, read_revision
 from .journal import Journal
 from .principles import Constitution, Principle
 from .steps import Revision, RevisionStep
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -73,7 +77,8 @@ class Reviser:
         """All rounds of a batch, and its records; with `write`, the first answers too."""
         if write:
             for row, text in zip(rows, self._write("answers", 0, rows, [row.prompt for row in rows]), strict=True):
-                row.answer = text
+                row.answer, row.stopped = text or "", "unanswered" if text is None else None
+            self.bar.update(sum(row.stopped is not None for row in rows))
         for turn in range(1, self.rounds + 1):
             active = [row for row in rows if row.stopped is None]
             if not active:
@@ -109,6 +114,9 @@ class Reviser:
         critiques = self._write("critiques", turn, rows, requests)
         objected: list[_Proposal] = []
         for row, principle, text in zip(rows, drawn, critiques, strict=True):
+            if text is None:
+                row.stopped = "unanswered"
+                continue
             critique, verdict = read_critique(text)
             step: dict[str, Any] = {"round": turn, "principle": principle.name, "category": principle.category}
             step |= {"critique": critique, "verdict": verdict}
@@ -122,7 +130,9 @@ class Reviser:
         requests = [revision_request(p.row.prompt, p.row.answer, p.step["critique"], p.principle) for p in objected]
         revisions = self._write("revisions", turn, [p.row for p in objected], requests)
         for proposal, text in zip(objected, revisions, strict=True):
-            proposal.text = read_revision(text)
+            proposal.text = read_revision(text or "")
+            if text is None:
+                proposal.step["rejected"] = "unanswered"
         return objected
 
     def _check_text(self, turn: int, proposals: list[_Proposal]) -> None:
@@ -184,13 +194,10 @@ class Reviser:
         )
         return {**once, **{row.key: p for row, p in zip(more, better, strict=True)}}
 
-    def _write(self, stage: str, turn: int, rows: list[Row], requests: Sequence[Prompt]) -> list[str]:
-        def write(asked: list[int]) -> list[str]:
+    def _write(self, stage: str, turn: int, rows: list[Row], requests: Sequence[Prompt]) -> list[str | None]:
+        def write(asked: list[int]) -> list[str | None]:
             seed = _seed(self.seed, stage, turn, [rows[index].key for index in asked])
-            texts = self.generator.generate([requests[index] for index in asked], **{**self.sampling, "seed": seed})
-            if len(texts) != len(asked) or not all(isinstance(text, str) for text in texts):
-                raise ValueError(f"The generator gave {texts!r:.200} where {len(asked)} texts were asked for.")
-            return texts
+            return written(self.generator, [requests[index] for index in asked], self.sampling, seed)
 
         return self._ask(stage, turn, rows, write)
 
@@ -207,6 +214,32 @@ class Reviser:
         self.bar.set_postfix_str(f"round {turn}, {stage}" if turn else stage)
         with Signed(f"the call for {stage}{f' in round {turn}' if turn else ''}", [row.prompt for row in rows]):
             return self.journal.ask(stage, turn, [row.key for row in rows], compute)
+
+
+def written(generator: Any, prompts: Sequence[Prompt], sampling: dict[str, Any], seed: int) -> list[str | None]:
+    """A text for each prompt; None where a single one got no answer, with a warning that says why.
+
+    Raises:
+        Unanswered, PromptTooLong: If none got one: then it is not the prompts.
+        ValueError: If the generator does not give a text for each prompt.
+    """
+    if not callable(getattr(generator, "each", None)):
+        texts = generator.generate(prompts, **{**sampling, "seed": seed})
+        if len(texts) != len(prompts) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"The generator gave {texts!r:.200} where {len(prompts)} texts were asked for.")
+        return texts
+    found: list[str | None] = [None] * len(prompts)
+    failures: list[Exception] = []
+    requests = [Request(prompt, seed + index) for index, prompt in enumerate(prompts)]
+    for index, answer in generator.each(requests, **sampling):
+        if isinstance(answer, Answer):
+            found[index] = answer.text
+        else:
+            failures.append(answer)
+            logger.warning(f"No answer to {text_of(prompts[index])!r:.200}: {answer}")
+    if failures and len(failures) == len(prompts):
+        raise failures[0]
+    return found
 
 
 def compared(

@@ -21,6 +21,7 @@ STOPS = {
     "drifted": "the revision drifted from the question",
     "not_improved": "the judge finds the revision no better than what it revises",
     "judge_abstained": "the judge abstained on the revision",
+    "unanswered": "the model gave no answer: it failed, was refused, or the prompt is too long",
 }
 """Why the rounds of a prompt ended, by the name that [`Revision`] records."""
 

@@ -30,6 +30,8 @@ def asked_by(request) -> str:
 class Model(ScriptedGenerator):
     """Answers by stage; `batches` holds the stage and size of each call."""
 
+    each = None  # asked in whole batches, which are counted
+
     def __init__(self, answer: Callable, critique: Callable, revise: Callable):
         self.roles = {"answer": answer, "critique": critique, "revise": revise}
         self.batches: list[tuple[str, int]] = []

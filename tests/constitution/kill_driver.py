@@ -21,6 +21,8 @@ from rlhf_ext.constitution import Constitution, critique_and_revise
 class Slow(ScriptedGenerator):
     """Begins each call with a line in `asked`."""
 
+    each = None  # asked in whole batches, which are counted
+
     def __init__(self, asked: Path):
         self.asked = asked
         super().__init__(answer)

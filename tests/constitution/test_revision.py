@@ -142,6 +142,8 @@ def test_no_prompts_no_calls():
 
 def test_what_the_model_gives_is_checked_and_an_error_says_in_which_call():
     class Short(ScriptedGenerator):
+        each = None  # a generator of the user's own need not have it
+
         def generate(self, prompts, **sampling):
             return ["only one"]
 
