@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,32 +16,7 @@ from .job import JudgementJob, Question, question_of
 from .judge import JudgeLabeler, check_confidence, read_text
 from .result import LabelResult
 from .rubric import CHOICES, RUBRICS, PairRubric, read_choice
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A judge's word on two answers, in both orders.
-
-    Args:
-        shown (`tuple[float, float]`, *optional*): p(the answer shown first is better), for (first, second) and for (second,
-            first). None where there is no verdict.
-        reason (`str`, *optional*): Why there is none; `"unfinished"` where the budget did not reach.
-    """
-
-    shown: tuple[float, float] | None = None
-    reason: str | None = None
-
-    @property
-    def p(self) -> float:
-        """p(first is better), the mean over both orders."""
-        assert self.shown is not None
-        return (self.shown[0] + 1 - self.shown[1]) / 2
-
-    @property
-    def orders_agree(self) -> bool:
-        """Whether both orders prefer the same answer; a tie agrees with everything."""
-        assert self.shown is not None
-        return (self.shown[0] - 0.5) * (0.5 - self.shown[1]) >= 0
+from .verdict import Verdict
 
 
 class PairwiseLabeler(JudgeLabeler):
@@ -217,29 +191,24 @@ class PairwiseLabeler(JudgeLabeler):
         if self.mode.reads_logprobs:
             thoughts = job.run(self._questions(pairs, "think"), **self._sampling()) if self.reasoning else {}
             questions = self._questions(pairs, "ask", thoughts)
-            answers = job.run([one for one in questions if one is not None], CHOICES)
+            answers = job.run([one for one in questions if isinstance(one, Question)], CHOICES)
         else:
-            thoughts, questions = {}, self._questions(pairs, "think" if self.reasoning else "ask")
+            questions = self._questions(pairs, "think" if self.reasoning else "ask")
             answers = job.run(questions, **self._sampling())
         per_pair = 2 * self.mode.votes
-        verdicts = []
-        for start in range(0, len(questions), per_pair):
-            asked = questions[start : start + per_pair]
-            verdicts.append(
-                self._verdict([None if one is None else answers.get(one.key) for one in asked], asked, thoughts)
-            )
-        return verdicts, job
+        starts = range(0, len(questions), per_pair)
+        return [self._verdict(questions[start : start + per_pair], answers) for start in starts], job
 
     def _questions(
         self, pairs: Sequence[Comparison], kind: str, thoughts: Mapping[str, Judgement] | None = None
     ) -> list[Any]:
         """The questions of all pairs: for each both orders, and for each of these all votes.
 
-        After reasoning (`thoughts`) a question whose reasoning is missing is None.
+        Where the reasoning that a question comes after is missing, there is the reason in its place.
         """
         after = bool(self.reasoning and kind == "ask")
         before = iter(self._questions(pairs, "think")) if after else None
-        found: list[Question | None] = []
+        found: list[Question | str] = []
         for pair in pairs:
             rubric = self.rubric_of(pair)
             for order, (first, second) in enumerate(((pair.first, pair.second), (pair.second, pair.first))):
@@ -248,7 +217,9 @@ class PairwiseLabeler(JudgeLabeler):
                     if before is not None:
                         thought = (thoughts or {}).get(next(before).key)
                         if thought is None or thought.result is None:
-                            found.append(None)
+                            found.append(
+                                "unfinished" if thought is None else f"failed: no reasoning: {thought.failure}"
+                            )
                             continue
                         words = thought.result["text"]
                     messages = self._messages(rubric, kind, pair.prompt, first, second, words)
@@ -278,21 +249,20 @@ class PairwiseLabeler(JudgeLabeler):
         room = self.max_reasoning_tokens if self.reasoning else 16
         return {"max_new_tokens": room, "temperature": self.mode.temperature}
 
-    def _verdict(
-        self, answers: Sequence[Judgement | None], asked: Sequence[Question | None], thoughts: Mapping[str, Judgement]
-    ) -> Verdict:
-        if any(answer is None for answer, question in zip(answers, asked, strict=True) if question is not None):
-            return Verdict(reason="unfinished")
-        if None in asked:
-            failures = [one.failure for one in thoughts.values() if one.failure]
-            return Verdict(reason=f"failed: no reasoning: {failures[0]}" if failures else "unfinished")
+    def _verdict(self, asked: Sequence[Question | str], answers: Mapping[str, Judgement]) -> Verdict:
+        """What the questions about one pair came to, those of both orders."""
+        given: list[Judgement] = []
+        for question in asked:
+            answer = question if isinstance(question, str) else answers.get(question.key, "unfinished")
+            if isinstance(answer, str):
+                return Verdict(reason=answer)
+            given.append(answer)
         shown = []
         for start in (0, self.mode.votes):
-            votes = [self._read(one) for one in answers[start : start + self.mode.votes] if one is not None]
+            votes = [self._read(one) for one in given[start : start + self.mode.votes]]
             read = [vote for vote in votes if isinstance(vote, float)]
             if not read:
-                reasons = [vote for vote in votes if isinstance(vote, str)]
-                return Verdict(reason=reasons[0])
+                return Verdict(reason=next(vote for vote in votes if isinstance(vote, str)))
             shown.append(self._clamped(sum(read) / len(read)))
         return Verdict((shown[0], shown[1]))
 

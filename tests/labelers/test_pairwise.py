@@ -136,16 +136,20 @@ def test_reasoning_comes_before_the_choice():
 
 def test_reasoning_that_failed_leaves_its_pair_out_alone():
     def respond(prompt, sampling):
-        if "Q1?" in prompt[0]["content"]:
-            raise Unanswered("refused")
+        for question in ("Q1?", "Q3?"):
+            if question in prompt[0]["content"]:
+                raise Unanswered(f"refused {question}")
         return "Compared."
 
     judge = ScriptedGenerator(
         respond, choice_probs=lambda prompt, choices: [0.8, 0.2] if "good" in first_of(prompt) else [0.2, 0.8]
     )
     result = PairwiseLabeler(judge, "helpful", reasoning=True).label(ROWS)
-    assert [row["topic"] for row in result.preferences] == [0, 2, 3]
-    assert [(row["topic"], row["reason"]) for row in result.left_out] == [(1, "failed: no reasoning: refused")]
+    assert [row["topic"] for row in result.preferences] == [0, 2]
+    assert [(row["topic"], row["reason"]) for row in result.left_out] == [
+        (1, "failed: no reasoning: refused Q1?"),
+        (3, "failed: no reasoning: refused Q3?"),
+    ]
 
 
 def test_all_pairs_of_different_answers_are_compared():
