@@ -28,7 +28,14 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from rlhf_ext.generation import EndpointGenerator, LocalGenerator, ScriptedGenerator, Unanswered, check_sampling
+from rlhf_ext.generation import (
+    EndpointGenerator,
+    LocalGenerator,
+    PromptTooLong,
+    ScriptedGenerator,
+    Unanswered,
+    check_sampling,
+)
 from rlhf_ext.types import Generator
 
 PROMPTS = ["Hello", "a much longer prompt, with more in it", "b", "middling one", "Hello there", "x y z"]
@@ -300,6 +307,16 @@ def test_refuses_what_gpt2_has_no_positions_for(tokenizer):
     with pytest.raises(ValueError, match=r"prompts\[0\].*97 positions"):
         gpt2.choice_logprobs(["a" * 97], ["a", "b"])
     llama.generate(["a" * 90], max_new_tokens=20)  # rotary positions have no end
+
+
+def test_one_by_one_what_is_longer_than_the_window_comes_back_as_an_error(llama, tokenizer):
+    window = llama.config.max_position_embeddings
+    long = "a " * (window + 5)
+    assert len(tokenizer(long)["input_ids"]) > window
+    generator = LocalGenerator(llama, tokenizer)
+    for options in ({"max_new_tokens": 2}, {"choices": ["a", "b"]}):
+        answers = dict(generator.each(["short", long], **options))
+        assert isinstance(answers[1], PromptTooLong) and not isinstance(answers[0], Exception)
 
 
 def test_progress_bar(llama, tokenizer, capsys):

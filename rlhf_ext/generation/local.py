@@ -106,9 +106,9 @@ class LocalGenerator:
             for index, request in group:
                 try:
                     if choices is None:
-                        rows[index] = self._row(index, request.prompt, options)
+                        rows[index] = self._row(index, request.prompt, options, strict=True)
                     else:
-                        rows[index] = self._choice_ids(index, request.prompt, choices)
+                        rows[index] = self._choice_ids(index, request.prompt, choices, strict=True)
                 except PromptTooLong as error:
                     yield index, error
             places, given = list(rows), list(rows.values())
@@ -121,9 +121,9 @@ class LocalGenerator:
                 for place, row, n in zip(places, self._chosen(given), read, strict=True):
                     yield place, Answer(None, row, n)
 
-    def _row(self, index: int, prompt: Prompt, options: Mapping[str, Any]) -> list[int]:
+    def _row(self, index: int, prompt: Prompt, options: Mapping[str, Any], strict: bool = False) -> list[int]:
         row = self._ids(prompt) or [self._start(index)]
-        self._check_room(index, len(row) + options["max_new_tokens"] - 1)  # the last token is not fed back
+        self._check_room(index, len(row) + options["max_new_tokens"] - 1, strict)  # the last token is not fed back
         return row
 
     def _written(self, rows: Sequence[list[int]], options: Mapping[str, Any]) -> Iterator[list[tuple[int, Answer]]]:
@@ -188,7 +188,9 @@ class LocalGenerator:
         # Some tokenizers close every text with EOS; a prompt is to be continued.
         return ids[:-1] if ids and ids[-1] == eos_id and not (prompt + choice).endswith(eos) else ids
 
-    def _choice_ids(self, index: int, prompt: Prompt, choices: list[str]) -> list[tuple[list[int], int]]:
+    def _choice_ids(
+        self, index: int, prompt: Prompt, choices: list[str], strict: bool = False
+    ) -> list[tuple[list[int], int]]:
         """For each choice the ids of prompt and choice, and how many of them are given rather than predicted."""
         start, *wholes = [self._ids(prompt, choice) for choice in ["", *choices]]
         if len({tuple(ids) for ids in [start, *wholes]}) <= len(choices):
@@ -199,7 +201,7 @@ class LocalGenerator:
         given = common_length([start, *wholes])
         if not given:
             given, wholes = 1, [[self._start(index), *ids] for ids in wholes]
-        self._check_room(index, max(map(len, wholes)) - 1)
+        self._check_room(index, max(map(len, wholes)) - 1, strict)
         return [(ids, given) for ids in wholes]
 
     def _start(self, index: int) -> int:
@@ -213,11 +215,13 @@ class LocalGenerator:
         ends = self.model.generation_config.eos_token_id
         return {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
 
-    def _check_room(self, index: int, length: int) -> None:
-        # A table of positions has an end: past it an IndexError, and on a GPU a dead process. RoPE has none.
+    def _check_room(self, index: int, length: int, strict: bool) -> None:
+        # A table of positions has an end: past it an IndexError, and on a GPU a dead process. RoPE goes on, outside of what it
+        # was trained for, with a warning of transformers': a user may want that, a labeler does not.
         config = self.model.config.get_text_config()
         limit = getattr(config, "max_position_embeddings", None)
-        if limit is not None and getattr(config, "rope_parameters", None) is None and length > limit:
+        has_table = getattr(config, "rope_parameters", None) is None
+        if limit is not None and length > limit and (has_table or strict):
             raise PromptTooLong(
                 f"prompts[{index}] and what is to follow need {length} positions, and the model has {limit}: shorten "
                 "the prompt or lower max_new_tokens."

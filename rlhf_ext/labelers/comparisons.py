@@ -39,6 +39,8 @@ class Comparison:
     first: Completion
     second: Completion
     columns: Mapping[str, Any]
+    is_given: bool = False
+    """Whether the row came with the first answer as `chosen`."""
 
     def left_out(self, reason: str) -> dict[str, Any]:
         """As a row of what was left out."""
@@ -111,9 +113,11 @@ def comparisons_of(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Comparison],
     Raises:
         ValueError: As in [`several`].
     """
+    rows = list(rows)
+    given = {index for index, row in enumerate(rows) if row.get(RESPONSES) is None}
     found, left_out = several(rows)
     return [
-        Comparison(row.row, row.prompt, one, other, row.columns)
+        Comparison(row.row, row.prompt, one, other, row.columns, row.row in given)
         for row in found
         for one, other in combinations(row.responses, 2)
     ], left_out

@@ -118,7 +118,8 @@ class PairwiseLabeler(JudgeLabeler):
     def label(self, rows: Iterable[Mapping[str, Any]]) -> LabelResult:
         """Preferences from rows with a `prompt` and its `responses` (or `chosen` and `rejected`, to be judged anew).
 
-        All pairs of different answers in a row are compared. The same call on the same store goes on where it was stopped.
+        All pairs of different answers in a row are compared; how often labels agree with a given `chosen` is among the
+        measures. The same call on the same store goes on where it was stopped.
 
         Args:
             rows (`Dataset` or `list[dict]`): Text or messages. Other columns are kept.
@@ -294,4 +295,7 @@ class PairwiseLabeler(JudgeLabeler):
             "orders_agree": wilson(sum(verdict.orders_agree for _, verdict in judged), len(judged)),
             "position_bias": position_bias(forward, backward, rows),
         }
+        given = [verdict.p > 0.5 for pair, verdict in judged if pair.is_given and not self._abstains(verdict)]
+        if given:
+            found["agrees_with_given"] = wilson(sum(given), len(given))
         return found | length_measure([(pair, verdict.p) for pair, verdict in judged])

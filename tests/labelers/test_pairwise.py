@@ -172,6 +172,14 @@ def test_all_pairs_of_different_answers_are_compared():
     ]
 
 
+def test_agreement_with_given_labels_is_measured():
+    rows = [{"prompt": f"Q{n}?", "chosen": "good", "rejected": "bad"} for n in range(3)]
+    rows += [{"prompt": "R?", "chosen": "bad", "rejected": "good"}, {"prompt": "S?", "responses": ["good", "bad"]}]
+    found = PairwiseLabeler(soft(0.9, 0.1), "helpful").label(rows).measures["agrees_with_given"]
+    assert (found.value, found.n) == (0.75, 4)
+    assert "agrees_with_given" not in PairwiseLabeler(soft(0.9, 0.1), "helpful").label(ROWS).measures
+
+
 def test_messages_are_judged_and_come_back_as_they_came():
     row = {
         "prompt": [{"role": "user", "content": "Q?"}],
