@@ -67,7 +67,10 @@ def test_the_version(capsys):
 def test_an_unknown_command_as_a_process():
     result = subprocess.run([sys.executable, "-m", "rlhf_ext", "trian"], capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr == "rlhf-ext: unknown command 'trian'; there are demo, run, reward, validate, dpo, ppo.\n"
+    assert (
+        result.stderr
+        == "rlhf-ext: unknown command 'trian'; there are demo, run, label, revise, reward, validate, dpo, ppo.\n"
+    )
 
 
 def test_run_from_a_file(tiny, data, capsys):

@@ -16,6 +16,7 @@ FLOORS = {
     "types": 0,
     "_compat": 0,
     "_allocator": 0,
+    "_processes": 0,
     "stats": 0,
     "sandbox": 0,
     "generation": 1,

@@ -27,7 +27,9 @@ def parse(command: str, dataclasses: list[type], arguments: list[str], **default
     from trl import TrlParser
 
     from .._allocator import keep_freed_memory
+    from .._processes import leave_group_at_exit
 
+    leave_group_at_exit()
     logging.disable_progress_bar()  # of weights being loaded; stages have bars of their own
     if not torch.accelerator.is_available():
         keep_freed_memory()

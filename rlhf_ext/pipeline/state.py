@@ -13,6 +13,8 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset
 
+from .._processes import leave_group_at_exit
+
 _FILE = "run.json"
 
 # Settings that do not change what a run computes: they may differ when it goes on.
@@ -21,6 +23,7 @@ _FREE = ("output_dir", "report_to", "checkpoint_steps", "trust_remote_code")
 
 def processes() -> PartialState:
     """Accelerate's view of the processes of this run. On the CPU it must be told, or each thinks itself alone."""
+    leave_group_at_exit()
     return PartialState(cpu=not torch.accelerator.is_available())
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -20,19 +21,17 @@ KEYS = [f"key {n}" for n in range(1200)]  # more than a statement takes
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
+def postgres():
     """URL of a PostgreSQL server of its own on loopback, ended afterwards."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     assert folders, "PostgreSQL is not installed: apt-get install postgresql"
-    data = tmp_path_factory.mktemp("postgres") / "data"
+    data = Path(tempfile.mkdtemp(prefix="rlhf_ext-postgres-")) / "data"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     as_user: list[str] = []
     if os.getuid() == 0:  # the server refuses to run as root
         shutil.chown(data.parent, "postgres")
-        for folder in [data.parent, *list(data.parent.parents)[:2]]:
-            folder.chmod(folder.stat().st_mode | 0o755)
         as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
     user = "postgres" if as_user else getpass.getuser()
     made = [*as_user, folders[-1] / "initdb", "-D", data, "-A", "trust", "-U", user, "--no-sync"]
@@ -53,6 +52,7 @@ def postgres(tmp_path_factory):
     yield url
     server.send_signal(signal.SIGINT)
     server.wait(timeout=30)
+    shutil.rmtree(data.parent)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from rlhf_ext import PPOConfig, PPOTrainer
+from rlhf_ext._processes import leave_group_at_exit
 from rlhf_ext.trainers.hacking import RewardHackingCallback
 
 
@@ -56,4 +57,5 @@ def main(folder, output):
 
 
 if __name__ == "__main__":
+    leave_group_at_exit()
     main(*sys.argv[1:])

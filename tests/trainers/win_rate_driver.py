@@ -12,6 +12,7 @@ import trl
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rlhf_ext._processes import leave_group_at_exit
 from rlhf_ext.trainers.win_rate import WinRateCallback
 
 
@@ -63,4 +64,5 @@ def main(folder, output):
 
 
 if __name__ == "__main__":
+    leave_group_at_exit()
     main(*sys.argv[1:])
