@@ -50,8 +50,10 @@ class Unanswered(RuntimeError):
     Args:
         reason (`str`): Why, in words that hold no key.
         attempts (`int`, *optional*, defaults to `1`): Requests that were sent for it.
+        input_tokens (`int`, *optional*, defaults to `0`), output_tokens (`int`, *optional*, defaults to `0`): Tokens of an answer
+            that came and is of no use: it is paid for all the same.
     """
 
-    def __init__(self, reason: str, attempts: int = 1):
+    def __init__(self, reason: str, attempts: int = 1, input_tokens: int = 0, output_tokens: int = 0):
         super().__init__(reason)
-        self.attempts = attempts
+        self.attempts, self.input_tokens, self.output_tokens = attempts, input_tokens, output_tokens

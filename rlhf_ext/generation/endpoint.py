@@ -161,8 +161,7 @@ class EndpointGenerator:
                 return index, Answer(None, self._first_token(outcome, choices), *counts, attempts)
             return index, Answer(cut(_content(outcome), options["stop"]), None, *counts, attempts)
         except Unanswered as error:
-            error.attempts = attempts
-            return index, error
+            return index, Unanswered(str(error), attempts, *counts)
 
     def _first_token(self, answer: ChatCompletion, choices: list[str]) -> list[float]:
         logprobs = answer.choices[0].logprobs if answer.choices else None

@@ -62,8 +62,10 @@ class Budget:
                 {"text": answer.text} if answer.logprobs is None else {"logprobs": answer.logprobs}
             )
             return Judgement(dict(result), None, answer.attempts, answer.input_tokens, answer.output_tokens, cost)
-        attempts = answer.attempts if isinstance(answer, Unanswered) else 0
-        return Judgement(None, str(answer), attempts)
+        if not isinstance(answer, Unanswered):  # it was never sent
+            return Judgement(None, str(answer), 0)
+        tokens = (answer.input_tokens, answer.output_tokens)
+        return Judgement(None, str(answer), answer.attempts, *tokens, self.cost(*tokens))
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ def responses_of(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Prompt, list[A
             responses = [row["chosen"], row["rejected"]]
         if not isinstance(responses, Sequence) or isinstance(responses, str) or not responses:
             raise ValueError(
-                f"Row {index} needs `{RESPONSES}`, a list of answers (or `chosen` and `rejected`), got {responses!r}."
+                f"Row {index} needs `{RESPONSES}`, a list of answers (or `chosen` and `rejected`), got {responses!r}. "
+                "`sample_candidates` has models write some."
             )
         found.append((prompt, list(responses), {k: v for k, v in row.items() if k not in _OWN}))
     if not found:

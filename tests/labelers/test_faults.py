@@ -157,6 +157,16 @@ def test_money_is_counted_and_capped(tmp_path):
     assert 0 < result.spent["cost"] <= 0.5 and result.unfinished
 
 
+def test_an_answer_of_no_use_is_paid_for_all_the_same():
+    with Endpoint() as endpoint:
+        budget = Budget(input_price=1e6)
+        labeler = PairwiseLabeler(judge(endpoint), "helpful", mode="text", budget=budget)
+        endpoint._share, endpoint._faults = 1.0, ("choices",)
+        result = labeler.label(rows(3))
+        words = sum(len(content.split()) for content in endpoint.answered if "Answer 1:" in content)
+    assert not result.preferences and result.spent["cost"] == pytest.approx(words) and words > 0
+
+
 def test_closing_cancels_what_is_on_its_way():
     with Endpoint() as endpoint:
 
