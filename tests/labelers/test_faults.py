@@ -157,6 +157,17 @@ def test_money_is_counted_and_capped(tmp_path):
     assert 0 < result.spent["cost"] <= 0.5 and result.unfinished
 
 
+def test_the_longest_answer_and_all_retries_are_set_aside():
+    with Endpoint() as endpoint:
+        budget = Budget(max_cost=50, output_price=1e6)  # a token costs 1, an answer has one and might have 16
+        labeler = PairwiseLabeler(
+            judge(endpoint, max_retries=1, max_concurrency=4), "helpful", mode="text", budget=budget
+        )
+        result = labeler.label(rows(60))
+        assert 50 - 2 * 16 < result.spent["cost"] <= 50 and result.unfinished
+        assert budget.most("Q?", max_new_tokens=16, attempts=2) == 32
+
+
 def test_an_answer_of_no_use_is_paid_for_all_the_same():
     with Endpoint() as endpoint:
         budget = Budget(input_price=1e6)
