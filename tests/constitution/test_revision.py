@@ -180,7 +180,9 @@ def test_the_default_constitution_is_used_where_none_is_given():
 
 def test_with_a_real_model_from_prompts_to_data_sets(tiny, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(tiny)
-    generator = LocalGenerator(AutoModelForCausalLM.from_pretrained(tiny), tokenizer, batch_size=8)
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    model.config.max_position_embeddings = 4096  # its tokenizer takes many ids for a word
+    generator = LocalGenerator(model, tokenizer, batch_size=8)
     prompts = assistant_preferences("heldout")["prompt"][:6]
     options = {"max_new_tokens": 24, "store": tmp_path / "store.jsonl", "model": "tiny", "seed": 3}
     revisions = run(generator, prompts, Constitution.default(), **options)
