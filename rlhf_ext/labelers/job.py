@@ -12,7 +12,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..data.store import Allowance, Judgement, JudgementStore
-from ..generation import Answer, Request
+from ..generation import Request
 from ..types import Prompt
 from .budget import Budget, CostEstimate
 
@@ -144,16 +144,13 @@ class JudgementJob:
         done: dict[str, Judgement] = {}
         try:
             for index, answer in self.generator.each(claimed(), choices, **sampling):
-                done[asked[index]] = self._judgement(answer)
+                done[asked[index]] = self.budget.judgement(answer)
                 if len(done) >= group:
                     self._keep(done, bar)
         finally:
             self._keep(done, bar)
             self.store.release()
         return len(asked)
-
-    def _judgement(self, answer: Answer | Exception) -> Judgement:
-        return self.budget.judgement(answer)
 
     def _keep(self, done: dict[str, Judgement], bar: tqdm) -> None:
         if done:

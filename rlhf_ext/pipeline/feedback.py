@@ -72,16 +72,17 @@ class Feedback:
         """The preferences with what the stages add to them."""
         added: list[dict[str, Any]] = []
         if "labels" in self.stages:
-            run.stage("labels", lambda: self._label(run, plan.title("labels")))
+            run.stage("labels", lambda: self._label(run, plan))
             added += _read(run.folder / "labels" / "preferences.jsonl")
         if "revisions" in self.stages:
             prompts = [row["prompt"] for row in self.rows] or list(data["prompt"])
-            run.stage("revisions", lambda: self._revise(run, prompts, plan.title("revisions")))
+            run.stage("revisions", lambda: self._revise(run, prompts, plan))
             added += _read(run.folder / "revisions" / "preferences.jsonl")
         return _joined(data, added) if added else data
 
-    def _label(self, run: Run, title: str) -> dict[str, Any]:
+    def _label(self, run: Run, plan: Plan) -> dict[str, Any]:
         assert self.labeler is not None
+        plan.title("labels")  # announces it: the labeler has a bar of its own
         if processes().is_main_process:
             result = self.labeler.label(self._with_responses(run))
             if result.unfinished:
@@ -115,9 +116,10 @@ class Feedback:
             for index, row in enumerate(self.rows)
         ]
 
-    def _revise(self, run: Run, prompts: list[Any], title: str) -> dict[str, Any]:
+    def _revise(self, run: Run, prompts: list[Any], plan: Plan) -> dict[str, Any]:
         from ..constitution import critique_and_revise, to_preferences
 
+        plan.title("revisions")
         folder = run.folder / "revisions"
         if processes().is_main_process:
             folder.mkdir(parents=True, exist_ok=True)

@@ -77,7 +77,7 @@ def train_reward_ensemble(
             Settings of each member's training. Its `output_dir` is not used; member k trains with `seed + k`.
         peft_config (`PeftConfig`, `str` or `None`, *optional*, defaults to `"last_layers"`):
             By default LoRA of rank 8 on all linear modules of the last eighth of the layers (at least one), so that scoring
-            with five members takes about 1.7 times one model's time; see [`last_layers`]. `"head"` trains a head a member
+            with five members takes about 1.6 times one model's time; see [`last_layers`]. `"head"` trains a head a member
             on the frozen base, which then runs once for all of them: quickest, and the weakest reward models; it takes a
             higher learning rate. None trains whole models.
         bootstrap (`bool`, *optional*, defaults to `True`):
