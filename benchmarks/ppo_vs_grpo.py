@@ -3,10 +3,12 @@
     python benchmarks/ppo_vs_grpo.py [--seeds 5] [--quick]
 
 The tiny model learns to write vowels. All methods draw 32 completions a rollout; GRPO and RLOO take 4 for each of 8 prompts, PPO
-1 for each of 32, with a value head on the policy. Each method gets the best of the same grid (learning rate, epochs over a
-rollout) on a seed that is not among those of the comparison. Every rollout, reward and KL are measured on the same held-out
-prompts, in the same way for all and outside the CPU time. KL is in nats a completion; a method's reward at equal KL is read
-off its curve between the two measurements around it. Ends with one line of JSON.
+1 for each of 32, with a value head on the policy. None has a KL penalty: its coefficient means something else in each (PPO and
+RLOO sum it over a completion, GRPO averages it over tokens, beside advantages of deviation 1), and KL is what is measured. Each
+method gets the best of the same grid (learning rate, epochs over a rollout) on a seed that is not among those of the
+comparison. After every rollout, reward and KL are measured on the same held-out prompts, in the same way for all and outside
+the CPU time. KL is in nats a completion; a method's reward at equal KL is read off its curve between the two measurements
+around it. Ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ def curve_of(method: str, rate: float, epochs: int, seed: int, rollouts: int, wo
     import rlhf_ext
 
     module = rlhf_ext if method == "PPO" else trl
-    kl = {"PPO": {"kl_coef": 0.02}, "GRPO": {"beta": 0.02}, "RLOO": {"beta": 0.02}}[method]
+    kl = {"kl_coef": 0.0} if method == "PPO" else {"beta": 0.0}
     updates = 4 * epochs
     args = getattr(module, f"{method}Config")(
         tempfile.mkdtemp(),
