@@ -206,10 +206,9 @@ def d_optimal(
 
 
 def ridge_of(features: Any, present: Any = None) -> float:
-    """A ridge on the scale of the features: their variance within a prompt, summed over dimensions.
+    """A ridge on the scale of the features: their variance within a prompt, the mean over dimensions.
 
-    It says that, before anything is asked, the rewards of two responses are expected to differ by one or two nats. Only the
-    order of magnitude matters.
+    For features of variance 1 it is 1, the usual penalty on the weights. Only its order of magnitude matters.
 
     Args:
         features (array of shape `(P, n, d)`), present:
@@ -230,7 +229,7 @@ def ridge_of(features: Any, present: Any = None) -> float:
         block = np.where(there[:, :, None], values[rows].astype(np.float64), 0.0)
         centred = block - block.sum(axis=1, keepdims=True) / there.sum(axis=1)[:, None, None]
         total += float((centred[there] ** 2).sum())
-        count += int(there.sum() - len(there))
+        count += int(there.sum() - len(there)) * values.shape[2]
     if total <= 0:
         raise ValueError("All responses to each prompt have the same features: no pair tells anything.")
     return total / count
