@@ -8,34 +8,15 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-try:
-    import sqlalchemy as sa
-    from sqlalchemy.dialects import postgresql, sqlite
-except ImportError as error:
-    raise ImportError("A store of judgements needs SQLAlchemy: pip install rlhf_ext[label]") from error
+from .database import Database, sa
+from .schema import JUDGEMENTS as _TABLE
 
 _IN = 500
 """Keys a statement: SQLite takes 999 variables."""
-
-_TABLE = sa.Table(
-    "judgements",
-    sa.MetaData(),
-    sa.Column("key", sa.String(128), primary_key=True),
-    sa.Column("job", sa.String(64), nullable=False, index=True),
-    sa.Column("state", sa.String(8), nullable=False),
-    sa.Column("owner", sa.String(160)),
-    sa.Column("until", sa.Float),
-    sa.Column("result", sa.Text),
-    sa.Column("requests", sa.Integer, nullable=False, default=0),
-    sa.Column("input_tokens", sa.Integer, nullable=False, default=0),
-    sa.Column("output_tokens", sa.Integer, nullable=False, default=0),
-    sa.Column("cost", sa.Float, nullable=False, default=0.0),
-)
 
 
 @dataclass(frozen=True)
@@ -96,7 +77,7 @@ class JudgementStore:
 
     Raises:
         ImportError: If `sqlalchemy` is not installed.
-        ValueError: If the database is of another kind, or `lease` is not positive.
+        ValueError: If the database is of another kind or written by a newer release, or `lease` is not positive.
         ConnectionError: If it cannot be opened, or the file is no database.
 
     Example:
@@ -117,39 +98,13 @@ class JudgementStore:
     def __init__(self, url: str | Path, lease: float = 600.0):
         if not lease > 0:
             raise ValueError(f"`lease` should be a positive number of seconds, got {lease}.")
-        text = str(url)
-        if "://" not in text:
-            Path(text).expanduser().absolute().parent.mkdir(parents=True, exist_ok=True)
-            text = f"sqlite:///{Path(text).expanduser().absolute()}"
         self.lease, self.owner = lease, f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}"
-        self._engine = sa.create_engine(text, pool_pre_ping=True)
-        self._kind = self._engine.dialect.name
-        if self._kind not in ("sqlite", "postgresql"):
-            raise ValueError(f"A store of judgements is a file (SQLite) or PostgreSQL, not {self._kind}.")
-        if self._kind == "sqlite":
-            sa.event.listen(self._engine, "connect", _prepare_sqlite)
-        try:
-            with self._writing("schema") as connection:
-                _TABLE.create(connection, checkfirst=True)
-        except sa.exc.DatabaseError as error:
-            shown = self._engine.url.render_as_string(hide_password=True)
-            raise ConnectionError(f"The store {shown} cannot be opened: {error.orig}") from error
-
-    @contextmanager
-    def _writing(self, job: str) -> Iterator[sa.Connection]:
-        """A transaction; those of one job come one after another."""
-        with self._engine.connect() as connection:
-            if self._kind == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:job))"), {"job": f"rlhf_ext {job}"})
-            yield connection
-            connection.commit()  # after an error, closing the connection rolls back
+        self._database = Database(url)
 
     def finished(self, keys: Sequence[str]) -> dict[str, Judgement]:
         """Judgements among `keys` that there are, failures too."""
         found: dict[str, Judgement] = {}
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             for part in _parts(keys):
                 rows = connection.execute(
                     sa.select(_TABLE).where(_TABLE.c.key.in_(part), _TABLE.c.state.in_(("done", "failed")))
@@ -169,7 +124,7 @@ class JudgementStore:
             `list[str]`: the keys that are this worker's now.
         """
         now = time.time()
-        with self._writing(job) as connection:
+        with self._database.writing(job) as connection:
             held = self._held(connection, now)
             taken: set[str] = set()
             for part in _parts(keys):
@@ -211,7 +166,7 @@ class JudgementStore:
             }
             for key, one in judgements.items()
         ]
-        with self._writing(job) as connection:
+        with self._database.writing(job) as connection:
             for start in range(0, len(rows), _IN // len(_TABLE.c)):
                 self._put(connection, rows[start : start + _IN // len(_TABLE.c)])
             mine = sa.and_(_TABLE.c.owner == self.owner, _TABLE.c.state == "claimed")
@@ -219,7 +174,7 @@ class JudgementStore:
 
     def claimed(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that some worker is at."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             held = self._held(connection, time.time())
             return [
                 key
@@ -229,13 +184,13 @@ class JudgementStore:
 
     def release(self) -> None:
         """Gives up what this worker has claimed and not recorded."""
-        with self._writing("release") as connection:
+        with self._database.writing("release") as connection:
             connection.execute(sa.delete(_TABLE).where(_TABLE.c.owner == self.owner, _TABLE.c.state == "claimed"))
 
     def reopen_failures(self, keys: Sequence[str]) -> int:
         """Makes failed questions among `keys` open again; what they cost stays counted. Gives their number."""
         count, stamp = 0, f":{uuid.uuid4().hex[:12]}"
-        with self._writing("reopen") as connection:
+        with self._database.writing("reopen") as connection:
             for part in _parts(keys):
                 failed = sa.and_(_TABLE.c.key.in_(part), _TABLE.c.state == "failed")
                 count += connection.execute(sa.update(_TABLE).where(failed).values(key=_TABLE.c.key + stamp)).rowcount
@@ -243,12 +198,12 @@ class JudgementStore:
 
     def spent(self, job: str) -> Spent:
         """What a job has spent, with what is set aside for claimed questions."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return self._spent(connection, job)
 
     def close(self) -> None:
         """Closes its connections."""
-        self._engine.dispose()
+        self._database.close()
 
     def _held(self, connection: sa.Connection, now: float) -> Any:
         """Claims that hold: not run out, and not of a process of this machine that is gone."""
@@ -264,7 +219,7 @@ class JudgementStore:
         return Spent(int(row[0]), float(row[1]), int(row[2]), int(row[3]))
 
     def _put(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
-        insert: Any = (sqlite if self._kind == "sqlite" else postgresql).insert(_TABLE)
+        insert = self._database.insert(_TABLE)
         changed = {name: insert.excluded[name] for name in rows[0] if name != "key"}
         connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_=changed), rows)
 
