@@ -16,6 +16,8 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
+from .segments import shown
+
 # Above this, reading it takes longer than looking at it is worth (and hostile texts take longest).
 MAX_CHARACTERS = 20_000
 _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of pairs, which UTF-8 cannot write
@@ -62,6 +64,10 @@ def _block(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any
     return self.renderToken(tokens, index, options, env)
 
 
+def _text(self: RendererHTML, tokens: Sequence[Token], index: int, *_: Any) -> str:
+    return shown(tokens[index].content)
+
+
 def _table_open(self: RendererHTML, *_: Any) -> str:
     return '<div class="wide" tabindex="0" role="region" aria-label="Table"><table>\n'
 
@@ -99,12 +105,13 @@ def _code(self: RendererHTML, tokens: Sequence[Token], index: int, *_: Any) -> s
     return (
         f'<div class="code" tabindex="0" role="region" aria-label="Code">{label}'
         # The first line feed in <pre> is not shown, so that one of the code's own would be lost.
-        f"<pre>\n<code>{escape(token.content)}</code></pre></div>\n"
+        f"<pre>\n<code>{shown(token.content)}</code></pre></div>\n"
     )
 
 
 _RULES = {
     **{name: _block for name in _BLOCKS},
+    "text": _text,
     "table_open": _table_open,
     "table_close": _table_close,
     "link_open": _link_open,

@@ -10,10 +10,11 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from itsdangerous import BadSignature, Signer, URLSafeTimedSerializer
+from itsdangerous import BadSignature, Signer, URLSafeSerializer, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -54,7 +55,7 @@ class Sessions:
         key, password = settings.secret_key, settings.admin_password or ""
         self._sessions = URLSafeTimedSerializer(key, salt="session", signer_kwargs=_SIGNER)
         self._forms = Signer(key, salt="form", **_SIGNER)
-        self._times = Signer(key, salt="time", **_SIGNER)
+        self._stamps = URLSafeSerializer(key, salt="stamp", signer_kwargs=_SIGNER)
         # The admin's session is bound to the password: with another one it has ended.
         self._password = hmac.new(key.encode(), password.encode(), hashlib.sha256).hexdigest()[:16]
 
@@ -98,17 +99,17 @@ class Sessions:
         """Whether a form is this session's."""
         return hmac.compare_digest(self.form_token(session).encode(), token.encode(errors="replace"))
 
-    def stamp(self, assignment: str) -> str:
-        """The time at which an assignment was shown, for its form to bring back."""
-        return self._times.sign(f"{assignment} {time.time():.3f}").decode()
+    def stamp(self, assignment: str, item: str, order: Sequence[int]) -> str:
+        """What was shown, and when, for its form to bring back: so that an answer is read the same after a restart."""
+        return str(self._stamps.dumps([assignment, item, list(order), round(time.time(), 3)]))
 
-    def seconds_since(self, stamp: str, assignment: str) -> float | None:
-        """How long ago that was; None where the stamp is no stamp of this assignment."""
+    def read_stamp(self, stamp: str) -> tuple[str, str, tuple[int, ...], float] | None:
+        """Assignment, item, order on the screen and seconds since; None where the stamp is not ours."""
         try:
-            shown, _, when = self._times.unsign(stamp).decode().rpartition(" ")
+            assignment, item, order, shown = self._stamps.loads(stamp)
         except BadSignature:
             return None
-        return max(0.0, time.time() - float(when)) if shown == assignment else None
+        return assignment, item, tuple(order), max(0.0, time.time() - shown)
 
     def is_password(self, given: str) -> bool:
         """Whether this is the admin's password; takes as long whether it is or not."""

@@ -38,7 +38,7 @@ class FeedbackSettings:
             Forms a minute and annotator, with as many at once.
         logins_per_minute (`int`, *optional*, defaults to `10`):
             Passwords and invitations tried a minute and address.
-        session_days (`float`, *optional*, defaults to `14.0`):
+        session_days (`float`, *optional*, defaults to `30.0`):
             How long an annotator stays signed in. The admin stays for 12 hours.
 
     Raises:
@@ -66,7 +66,7 @@ class FeedbackSettings:
     body_seconds: float = 20.0
     answers_per_minute: int = 120
     logins_per_minute: int = 10
-    session_days: float = 14.0
+    session_days: float = 30.0
 
     def __post_init__(self) -> None:
         if self.admin_password is not None and len(self.admin_password) < 8:

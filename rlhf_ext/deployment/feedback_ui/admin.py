@@ -1,0 +1,3 @@
+from fastapi import APIRouter
+def admin_routes(site, live):
+    return APIRouter()
