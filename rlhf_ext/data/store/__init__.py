@@ -12,16 +12,19 @@ from .annotators import (
     UsedToken,
     WrongToken,
 )
+from .assignments import AlreadyAnswered, Assignment, LeaseExpired, NotAssigned, Progress
 from .feedback import FeedbackStore
 from .items import FeedbackItem
 from .judgements import Allowance, Judgement, JudgementStore, Spent
-from .queue import AlreadyAnswered, Assignment, LeaseExpired, NotAssigned, Progress, WorkQueue
+from .overview import AnnotatorFigures, Overview
+from .queue import WorkQueue
 from .records import FeedbackRecord
 
 __all__ = [
     "Allowance",
     "AlreadyAnswered",
     "Annotator",
+    "AnnotatorFigures",
     "Annotators",
     "Assignment",
     "ExpiredToken",
@@ -33,6 +36,7 @@ __all__ = [
     "JudgementStore",
     "LeaseExpired",
     "NotAssigned",
+    "Overview",
     "Progress",
     "RevokedToken",
     "Spent",

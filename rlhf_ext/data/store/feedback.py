@@ -6,13 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .database import Database, sa
+from .database import Database, postgresql, sa
 from .items import FeedbackItem, content_of, from_stored, same_content
 from .records import FeedbackRecord, from_row, to_row
-from .schema import ITEMS, RECORDS
+from .schema import ITEMS, RECORDS, is_current
 
 _IN = 500
 """Values a statement: databases bound them."""
+
+
+_COLUMNS = [column.name for column in RECORDS.columns if column.name != "id"]
+_SAME = ("kind", "item", "annotator", "source", "value", "replaces")
+_POSTGRESQL_INSERT = (
+    postgresql.insert(RECORDS).on_conflict_do_nothing(index_elements=["key"]).returning(RECORDS.c.key, RECORDS.c.id)
+)
+_SQLITE_INSERT = (
+    f"INSERT INTO feedback_records ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
+    "ON CONFLICT (key) DO NOTHING"
+)
 
 
 class FeedbackStore:
@@ -24,6 +35,7 @@ class FeedbackStore:
     Args:
         url (`str` or `Path`): A file for SQLite (made if it is missing), or a SQLAlchemy URL such as
             `postgresql+psycopg://user@host/name`. It may hold a [`JudgementStore`] too.
+        wait (`float`, *optional*, defaults to `60.0`): Seconds for which a writer waits for others before it gives up.
 
     Raises:
         ImportError: If `sqlalchemy` or the database's driver is not installed.
@@ -46,8 +58,8 @@ class FeedbackStore:
     ```
     """
 
-    def __init__(self, url: str | Path):
-        self.database = Database(url)
+    def __init__(self, url: str | Path, wait: float = 60.0):
+        self.database = Database(url, wait)
 
     def add(self, records: Sequence[FeedbackRecord]) -> list[int]:
         """Stores records, all or none.
@@ -69,23 +81,24 @@ class FeedbackStore:
         if not rows:
             return []
         corrects = any(record.replaces is not None for record in records)
-        with self.database.writing("corrections" if corrects else None) as connection:
+        with self.database.writing("feedback" if corrects else None) as connection:
             return self.add_within(connection, rows)
 
     def add_within(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-        """As [`add`], for rows within the caller's transaction."""
-        self._check_replaced(connection, rows)
-        insert = self.database.insert(RECORDS).on_conflict_do_nothing(index_elements=["key"])
-        stored = connection.execute(insert.returning(RECORDS.c.key, RECORDS.c.id), list(rows))
-        ids = {key: number for key, number in stored}
-        known = [(index, row) for index, row in enumerate(rows) if row["key"] not in ids]
-        for part in _parts([row["key"] for _, row in known]):
-            for old in connection.execute(sa.select(RECORDS).where(RECORDS.c.key.in_(part))):
-                ids[old.key] = old.id
+        """As [`add`], within the caller's transaction, which takes the turn `"feedback"` where a row replaces another."""
+        _check_replaced(connection, rows)
+        if self.database.kind == "sqlite":
+            values = [tuple(row[name] for name in _COLUMNS) for row in rows]
+            if connection.exec_driver_sql(_SQLITE_INSERT, values).rowcount == len(rows):
+                # All are new, and SQLite has one writer: the numbers follow one another.
+                last = connection.exec_driver_sql("SELECT last_insert_rowid()").scalar_one()
+                return list(range(last - len(rows) + 1, last + 1))
+            return _stored(connection, rows)
+        new = connection.execute(_POSTGRESQL_INSERT, list(rows)).all()
+        if len(new) < len(rows):
+            return _stored(connection, rows)
+        ids = {row.key: row.id for row in new}
         return [ids[row["key"]] for row in rows]
-
-    def _check_replaced(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        pass
 
     def records(
         self,
@@ -119,7 +132,7 @@ class FeedbackStore:
         Raises:
             ValueError: If there is an item of the same id with other contents; the message names the index.
         """
-        with self.database.writing("queue") as connection:
+        with self.database.writing("feedback") as connection:
             return self.add_items_within(connection, items)
 
     def add_items_within(self, connection: sa.Connection, items: Sequence[FeedbackItem]) -> int:
@@ -152,12 +165,54 @@ class FeedbackStore:
         self.database.close()
 
 
-def is_current() -> Any:
-    """Neither corrected nor taken back, and no taking back itself."""
-    later = RECORDS.alias()
-    return sa.and_(
-        RECORDS.c.kind != "retraction", ~sa.exists().where(later.c.replaces == RECORDS.c.id).correlate(RECORDS)
-    )
+def _check_replaced(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A record replaces one that is there, of the same item and kind, and that no other replaces."""
+    wanted = {row["replaces"]: (index, row) for index, row in enumerate(rows) if row["replaces"] is not None}
+    if not wanted:
+        return
+    if len({row["key"] for row in rows if row["replaces"] is not None}) > len(wanted):
+        raise ValueError("two of these records replace the same one; the second should replace the first.")
+    found = set()
+    for part in _parts(list(wanted)):
+        for old in connection.execute(sa.select(RECORDS).where(RECORDS.c.id.in_(part))):
+            index, row = wanted[old.id]
+            found.add(old.id)
+            if old.kind == "retraction" or old.item != row["item"] or row["kind"] not in (old.kind, "retraction"):
+                raise ValueError(
+                    f"record {index}: a {row['kind']} of item {row['item']!r} cannot replace record {old.id}, a {old.kind} of "
+                    f"{old.item!r}."
+                )
+        for later in connection.execute(sa.select(RECORDS).where(RECORDS.c.replaces.in_(part))):
+            index, row = wanted[later.replaces]
+            if later.key != row["key"]:
+                raise ValueError(
+                    f"record {index}: record {later.replaces} has been replaced already, by {later.id}; replace that one."
+                )
+    for number, (index, _) in wanted.items():
+        if number not in found:
+            raise ValueError(f"record {index}: there is no record {number} to replace.")
+
+
+def _stored(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Ids of rows of which some were there before; those must say the same."""
+    old: dict[str, Any] = {}
+    for part in _parts([row["key"] for row in rows]):
+        old |= {one.key: one for one in connection.execute(sa.select(RECORDS).where(RECORDS.c.key.in_(part)))}
+    for index, row in enumerate(rows):
+        other = [name for name in _SAME if getattr(old[row["key"]], name) != row[name]]
+        if other:
+            raise ValueError(f"record {index}: the key {row['key']!r} is stored already, with another {other[0]}.")
+    return [old[row["key"]].id for row in rows]
+
+
+def _check_items(connection: sa.Connection, items: Sequence[FeedbackItem]) -> None:
+    for start in range(0, len(items), _IN):
+        part = items[start : start + _IN]
+        query = sa.select(ITEMS.c.id, ITEMS.c.content).where(ITEMS.c.id.in_([item.id for item in part]))
+        stored = {row.id: row.content for row in connection.execute(query)}
+        for index, item in enumerate(part, start):
+            if not same_content(stored[item.id], item):
+                raise ValueError(f"item {index}: there is another item with the id {item.id!r}, with other contents.")
 
 
 def _item_row(item: FeedbackItem) -> dict[str, Any]:

@@ -3,66 +3,20 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from .answers import answer_records, assignment_id, holding, skip_record
+from .assignments import AlreadyAnswered, Assignment, LeaseExpired, NotAssigned, Progress
 from .database import sa
 from .feedback import FeedbackStore
-from .items import FeedbackItem, from_stored
-from .records import FeedbackRecord, check_name, check_value, to_row
+from .items import FeedbackItem
+from .leases import change, count, expire, held_by, item_of, lease, pick, release, take_up
+from .overview import Overview, overview
+from .records import FeedbackRecord, check_name, to_row
 from .schema import ASSIGNMENTS, ITEMS, OPEN, RECORDS
-
-
-class NotAssigned(LookupError):
-    """There is no such assignment of this annotator's, or it is no longer open."""
-
-
-class AlreadyAnswered(NotAssigned):
-    """The assignment has another answer already: take it back first ([`WorkQueue.undo`])."""
-
-
-class LeaseExpired(NotAssigned):
-    """The lease ran out, and others have answered the item since."""
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """An item that an annotator has now.
-
-    Args:
-        id (`str`): What an answer names.
-        item ([`FeedbackItem`]): The question. `item.gold`, `item.models` and `item.priority` are not for the annotator's eyes.
-        annotator (`str`): Whose it is.
-        shown_order (`tuple[int, ...]`): The item's responses in the order in which they are to be shown: at random, and the
-            same whenever this annotator sees this item.
-        until (`datetime`): When the lease runs out.
-        previous (`dict`, *optional*): The answer that was taken back, if this is one to give anew.
-    """
-
-    id: str
-    item: FeedbackItem
-    annotator: str
-    shown_order: tuple[int, ...]
-    until: datetime
-    previous: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an annotator is.
-
-    Args:
-        answered (`int`), skipped (`int`): Items.
-        remaining (`int`): Items that could still be asked of this annotator, those others hold now left out.
-    """
-
-    answered: int
-    skipped: int
-    remaining: int
 
 
 class WorkQueue:
@@ -130,18 +84,15 @@ class WorkQueue:
         check_name(annotator, "`annotator`")
         now = time.time()
         with self._writing() as connection:
-            self._expire(connection, now)
-            held = connection.execute(
-                sa.select(ASSIGNMENTS).where(ASSIGNMENTS.c.annotator == annotator, ASSIGNMENTS.c.state == "leased")
-            ).first()
+            expire(connection, now)
+            held = held_by(connection, annotator)
             if held is not None:
-                item = self._item(connection, held.item)
-            else:
-                item = self._pick(connection, annotator)
-                if item is None:
-                    return None
-                held = self._lease(connection, item, annotator, now)
-            return self._assignment(connection, held, item)
+                return _assignment(connection, held, item_of(connection, held))
+            item = pick(connection, annotator, self.gold_rate, self.seed)
+            if item is None:
+                return None
+            row = lease(self.store.database, connection, item, annotator, now + self.lease, self.seed)
+            return _assignment(connection, row, item)
 
     def submit(
         self,
@@ -172,34 +123,30 @@ class WorkQueue:
             ValueError: If the value is not what the kind takes.
         """
         with self._writing() as connection:
-            row, item = self._mine(connection, assignment_id, annotator)
-            check_value(item.kind, value, len(item.responses))
-            item.check_scales(value)
-            records = _answer_records(row, item, value, notes, flags, seconds)
+            row = _mine(connection, assignment_id, annotator)
+            item = item_of(connection, row)
+            records = answer_records(row, item, value, seconds, notes, flags)
             if row.state == "answered":
-                old = connection.execute(sa.select(RECORDS).where(RECORDS.c.id == row.record)).one()
-                if json.loads(old.value) != json.loads(to_row(records[0])["value"]):
-                    raise AlreadyAnswered(f"Assignment {assignment_id} has another answer; take that back first.")
-                return int(old.id)
-            self._still_mine(connection, row, assignment_id)
-            number = self.store.add_within(connection, [to_row(record) for record in records])[0]
-            self._set(connection, row.number, state="answered", record=number)
-            return number
+                return _again(connection, row, records[0])
+            if row.state == "skipped":
+                raise NotAssigned(f"Assignment {assignment_id} was skipped.")
+            # A lease whose time is over holds until somebody else asks for an item.
+            if row.state == "free" and not take_up(connection, row):
+                raise LeaseExpired(f"The lease of assignment {assignment_id} ran out, and others have the item now.")
+            return self._close(connection, row, records, "answered")
 
     def skip(self, assignment_id: str, annotator: str, reason: str) -> int:
         """Gives an item up for good, with a reason; others may get it. Raises as [`submit`] does."""
         with self._writing() as connection:
-            row, item = self._mine(connection, assignment_id, annotator)
-            record = _record("skip", row, item, {"reason": reason}, f"skip {assignment_id}")
+            row = _mine(connection, assignment_id, annotator)
+            record = skip_record(row, item_of(connection, row), reason)
             if row.state == "skipped":
                 return int(row.record)
             if row.state == "answered":
                 raise AlreadyAnswered(f"Assignment {assignment_id} has an answer; take that back first.")
-            number = self.store.add_within(connection, [to_row(record)])[0]
-            self._set(connection, row.number, state="skipped", record=number)
             if row.state == "leased":
-                self._count(connection, row.item, -1)
-            return number
+                count(connection, row.item, -1)
+            return self._close(connection, row, [record], "skipped")
 
     def undo(self, annotator: str) -> Assignment | None:
         """Takes back the annotator's own last answer and leases its item again; None if there is none.
@@ -207,36 +154,29 @@ class WorkQueue:
         Notes and flags that came with the answer are taken back too. What the annotator holds now is free for others. An answer
         that has been taken back already is not counted: calling this again goes one further back.
         """
-        now = time.time()
+        mine = ASSIGNMENTS.c.annotator == annotator
         with self._writing() as connection:
-            answered = sa.and_(ASSIGNMENTS.c.annotator == annotator, ASSIGNMENTS.c.state == "answered")
-            row = connection.execute(
-                sa.select(ASSIGNMENTS).where(answered).order_by(ASSIGNMENTS.c.record.desc()).limit(1)
-            ).first()
+            answered = sa.select(ASSIGNMENTS).where(mine, ASSIGNMENTS.c.state == "answered")
+            row = connection.execute(answered.order_by(ASSIGNMENTS.c.record.desc()).limit(1)).first()
             if row is None:
                 return None
-            item = self._item(connection, row.item)
-            self._release(connection, sa.and_(ASSIGNMENTS.c.annotator == annotator, ASSIGNMENTS.c.state == "leased"))
-            prefix = f"{_key(row)} %"
-            said = connection.scalars(sa.select(RECORDS.c.id).where(RECORDS.c.key.like(prefix)).order_by(RECORDS.c.id))
+            release(connection, sa.and_(mine, ASSIGNMENTS.c.state == "leased"))
             taken_back = [
                 FeedbackRecord("retraction", row.item, annotator, {}, replaces=number, key=f"retraction {number}")
-                for number in said.all()
+                for number in holding(connection, row)
             ]
-            self.store.add_within(connection, [to_row(record) for record in taken_back])
-            self._set(connection, row.number, state="leased", revision=row.revision + 1, until=now + self.lease)
-            row = connection.execute(sa.select(ASSIGNMENTS).where(ASSIGNMENTS.c.number == row.number)).one()
-            return self._assignment(connection, row, item)
+            if taken_back:
+                self.store.add_within(connection, [to_row(record) for record in taken_back])
+            until = time.time() + self.lease
+            change(connection, row.number, state="leased", revision=row.revision + 1, until=until)
+            return _assignment(connection, held_by(connection, annotator), item_of(connection, row))
 
     def progress(self, annotator: str) -> Progress:
         """How far an annotator is."""
         with self.store.database.reading() as connection:
             mine = ASSIGNMENTS.c.annotator == annotator
-            by_state = dict(
-                connection.execute(
-                    sa.select(ASSIGNMENTS.c.state, sa.func.count()).where(mine).group_by(ASSIGNMENTS.c.state)
-                ).all()
-            )
+            counts = sa.select(ASSIGNMENTS.c.state, sa.func.count()).where(mine).group_by(ASSIGNMENTS.c.state)
+            by_state = {row[0]: row[1] for row in connection.execute(counts)}
             open_items = connection.scalar(sa.select(sa.func.count()).select_from(ITEMS).where(OPEN))
             done = sa.and_(mine, ASSIGNMENTS.c.state.in_(("answered", "skipped", "leased")))
             seen = connection.scalar(
@@ -249,129 +189,43 @@ class WorkQueue:
                 by_state.get("answered", 0), by_state.get("skipped", 0), (open_items or 0) - (seen or 0) + held
             )
 
+    def overview(self) -> Overview:
+        """Figures for the admin: items by state, annotators with their speed, gold answers and bias, labels for agreement."""
+        with self.store.database.reading() as connection:
+            return overview(connection)
+
     def _writing(self) -> Any:
-        return self.store.database.writing("queue")
+        return self.store.database.writing("feedback")
 
-    def _expire(self, connection: sa.Connection, now: float) -> None:
-        self._release(connection, sa.and_(ASSIGNMENTS.c.state == "leased", ASSIGNMENTS.c.until < now))
-
-    def _release(self, connection: sa.Connection, which: Any) -> None:
-        for row in connection.execute(sa.select(ASSIGNMENTS).where(which)).all():
-            self._set(connection, row.number, state="free")
-            self._count(connection, row.item, -1)
-
-    def _pick(self, connection: sa.Connection, annotator: str) -> FeedbackItem | None:
-        seen = sa.exists().where(
-            ASSIGNMENTS.c.annotator == annotator,
-            ASSIGNMENTS.c.item == ITEMS.c.id,
-            ASSIGNMENTS.c.state.in_(("answered", "skipped")),
-        )
-        query = sa.select(ITEMS).where(OPEN, ~seen).order_by(ITEMS.c.priority.desc(), ITEMS.c.number).limit(1)
-        row = connection.execute(query).first()
-        if row is None:
-            return None
-        asked = connection.scalar(
-            sa.select(sa.func.count()).select_from(ASSIGNMENTS).where(ASSIGNMENTS.c.annotator == annotator)
-        )
-        if random.Random(f"{self.seed} gold {annotator} {asked}").random() < self.gold_rate:
-            gold = sa.select(ITEMS).where(ITEMS.c.gold, ~seen).order_by(ITEMS.c.number)
-            rows = connection.execute(gold).all()
-            if rows:
-                row = random.Random(f"{self.seed} which {annotator} {asked}").choice(rows)
-        return from_stored(row)
-
-    def _lease(self, connection: sa.Connection, item: FeedbackItem, annotator: str, now: float) -> Any:
-        order = list(range(len(item.responses)))
-        random.Random(f"{self.seed} order {annotator} {item.id}").shuffle(order)
-        insert = self.store.database.insert(ASSIGNMENTS).values(
-            item=item.id,
-            annotator=annotator,
-            state="leased",
-            revision=0,
-            until=now + self.lease,
-            shown_order=json.dumps(order),
-        )
-        again = {"state": "leased", "until": insert.excluded.until}
-        row = connection.execute(
-            insert.on_conflict_do_update(index_elements=["annotator", "item"], set_=again).returning(ASSIGNMENTS)
-        ).one()
-        self._count(connection, item.id, 1)
-        return row
-
-    def _mine(self, connection: sa.Connection, assignment_id: str, annotator: str) -> tuple[Any, FeedbackItem]:
-        number, _, revision = str(assignment_id).partition("-")
-        row = None
-        if number.isdecimal() and len(number) < 19:
-            row = connection.execute(sa.select(ASSIGNMENTS).where(ASSIGNMENTS.c.number == int(number))).first()
-        if row is None or row.annotator != annotator:
-            raise NotAssigned(f"There is no assignment {assignment_id!r:.80} of {annotator!r:.80}.")
-        if revision != str(row.revision):
-            raise NotAssigned(
-                f"The answer to assignment {assignment_id!r:.80} was taken back; the item was given anew."
-            )
-        return row, self._item(connection, row.item)
-
-    def _still_mine(self, connection: sa.Connection, row: Any, assignment_id: str) -> None:
-        """Takes an expired lease up again where the item still wants an answer."""
-        if row.state == "skipped":
-            raise NotAssigned(f"Assignment {assignment_id} was skipped.")
-        if row.state == "leased":
-            return  # even if its time is over: nobody has got it since
-        item = connection.execute(sa.select(ITEMS).where(ITEMS.c.id == row.item)).one()
-        if item.taken >= item.wanted and not item.gold:
-            raise LeaseExpired(f"The lease of assignment {assignment_id} ran out, and others have the item now.")
-        self._count(connection, row.item, 1)
-
-    def _item(self, connection: sa.Connection, name: str) -> FeedbackItem:
-        return from_stored(connection.execute(sa.select(ITEMS).where(ITEMS.c.id == name)).one())
-
-    def _set(self, connection: sa.Connection, number: int, **values: Any) -> None:
-        connection.execute(sa.update(ASSIGNMENTS).where(ASSIGNMENTS.c.number == number).values(**values))
-
-    def _count(self, connection: sa.Connection, item: str, change: int) -> None:
-        connection.execute(sa.update(ITEMS).where(ITEMS.c.id == item).values(taken=ITEMS.c.taken + change))
-
-    def _assignment(self, connection: sa.Connection, row: Any, item: FeedbackItem) -> Assignment:
-        previous = None
-        if row.revision:
-            old = connection.scalar(sa.select(RECORDS.c.value).where(RECORDS.c.id == row.record))
-            previous = json.loads(old) if old is not None else None
-        order, until = tuple(json.loads(row.shown_order)), datetime.fromtimestamp(row.until, UTC)
-        return Assignment(f"{row.number}-{row.revision}", item, row.annotator, order, until, previous)
+    def _close(self, connection: sa.Connection, row: Any, records: list[FeedbackRecord], state: str) -> int:
+        number = self.store.add_within(connection, [to_row(record) for record in records])[0]
+        change(connection, row.number, state=state, record=number)
+        return number
 
 
-def _key(row: Any) -> str:
-    return f"answer {row.number}-{row.revision}"
+def _mine(connection: sa.Connection, name: str, annotator: str) -> Any:
+    number, _, revision = str(name).partition("-")
+    row = None
+    if number.isascii() and number.isdecimal() and len(number) < 19:
+        row = connection.execute(sa.select(ASSIGNMENTS).where(ASSIGNMENTS.c.number == int(number))).first()
+    if row is None or row.annotator != annotator:
+        raise NotAssigned(f"There is no assignment {name!r:.80} of {annotator!r:.80}.")
+    if revision != str(row.revision):
+        raise NotAssigned(f"The answer to assignment {name!r:.80} was taken back, and its item given anew.")
+    return row
 
 
-def _record(
-    kind: Any, row: Any, item: FeedbackItem, value: Mapping[str, Any], key: str, seconds: float | None = None
-) -> FeedbackRecord:
-    return FeedbackRecord(
-        kind,
-        item.id,
-        row.annotator,
-        value,
-        shown_order=tuple(json.loads(row.shown_order)),
-        models=item.models or None,
-        prompt_version=item.prompt_version,
-        seconds=seconds,
-        key=key,
-    )
+def _again(connection: sa.Connection, row: Any, record: FeedbackRecord) -> int:
+    """The stored answer, if this is the same."""
+    old = connection.scalars(sa.select(RECORDS.c.value).where(RECORDS.c.id == row.record)).one()
+    if old != to_row(record)["value"]:
+        raise AlreadyAnswered(f"Assignment {assignment_id(row)} has another answer; take that back first.")
+    return int(row.record)
 
 
-def _answer_records(
-    row: Any,
-    item: FeedbackItem,
-    value: Mapping[str, Any],
-    notes: str | None,
-    flags: Sequence[Mapping[str, Any]],
-    seconds: float,
-) -> list[FeedbackRecord]:
-    records = [_record(item.kind, row, item, value, f"{_key(row)} value", seconds)]
-    if notes is not None and notes.strip():
-        records.append(_record("text", row, item, {"text": notes}, f"{_key(row)} notes"))
-    for number, flag in enumerate(flags):
-        check_value("flag", flag, len(item.responses))
-        records.append(_record("flag", row, item, flag, f"{_key(row)} flag {number}"))
-    return records
+def _assignment(connection: sa.Connection, row: Any, item: FeedbackItem) -> Assignment:
+    previous = None
+    if row.revision:
+        previous = json.loads(connection.scalars(sa.select(RECORDS.c.value).where(RECORDS.c.id == row.record)).one())
+    order, until = tuple(json.loads(row.shown_order)), datetime.fromtimestamp(row.until, UTC)
+    return Assignment(assignment_id(row), item, row.annotator, order, until, previous)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 try:
     import sqlalchemy as sa
@@ -52,7 +53,6 @@ _REPLACED = RECORDS.c.replaces.is_not(None)
 sa.Index(
     "feedback_records_replaces", RECORDS.c.replaces, unique=True, sqlite_where=_REPLACED, postgresql_where=_REPLACED
 )
-sa.Index("feedback_records_annotator", RECORDS.c.annotator, RECORDS.c.id)
 
 ITEMS = sa.Table(
     "feedback_items",
@@ -122,6 +122,14 @@ _APPEND_ONLY = {
         "FOR EACH STATEMENT EXECUTE FUNCTION feedback_records_append_only()",
     ],
 }
+
+
+def is_current() -> Any:
+    """Neither corrected nor taken back, and no taking back itself."""
+    later = RECORDS.alias()
+    return sa.and_(
+        RECORDS.c.kind != "retraction", ~sa.exists().where(later.c.replaces == RECORDS.c.id).correlate(RECORDS)
+    )
 
 
 def _judgements(connection: sa.Connection) -> None:
