@@ -11,7 +11,6 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from ...data.store import export
 from ...stats import Estimate
 from .answers import one
 from .figures import agreement_of, people_of, prompts_of, said_of
@@ -87,6 +86,8 @@ def admin_routes(site: Site, live: LiveItems | None) -> APIRouter:
         folder = tempfile.TemporaryDirectory(prefix="rlhf-ext-export-")
         path = Path(folder.name) / f"{what}.{suffix}"
         try:
+            from ...data.store import export
+
             export(site.store, path, what)
         except ValueError as error:
             folder.cleanup()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from .questions import text_with_parts
 
 RESAMPLES = 400
 """Bootstrap resamples of an interval: enough to look at, and the page stays quick."""
-RECENT = 50
+RECENT = 20
 
 Rows = Sequence[Sequence[float | None]]
 
@@ -26,6 +27,11 @@ class Agreement:
     measure: str
     estimate: Estimate | None
     note: str = ""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its interval says anything."""
+        return self.estimate is not None and math.isfinite(self.estimate.high - self.estimate.low)
 
 
 @dataclass(frozen=True)
@@ -140,4 +146,4 @@ def _words(record: FeedbackRecord) -> str:
 def prompts_of(store: FeedbackStore, said: Sequence[Said]) -> dict[str, str]:
     """The beginning of each item's prompt, for the admin to know it by."""
     items: dict[str, FeedbackItem] = {item.id: item for item in store.items(list({one.item for one in said}))}
-    return {number: text_with_parts(item.prompt)[:160] for number, item in items.items()}
+    return {number: " ".join(text_with_parts(item.prompt).split())[:120] for number, item in items.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -151,7 +150,7 @@ class Site:
             loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
         environment.filters["number"] = lambda value: f"{value:g}"
-        environment.filters["ago"] = _ago
+        environment.filters["two_places"] = lambda value: f"{value:.2f}".replace("-", "−")
         return environment
 
     @cached_property
@@ -170,11 +169,3 @@ def form_again(action: str, form: Form) -> dict[str, Any]:
     """A form to be sent once more, as hidden fields."""
     return {"action": action, "fields": form}
 
-
-def _ago(then: float) -> str:
-    seconds = max(0.0, time.time() - then)
-    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {unit}{'s' * (count > 1)} ago"
-    return "just now"
