@@ -24,7 +24,7 @@ FLOORS = {
     "rewards": 1,
     "embedded": 2,  # the tiny model learns from the project's own preferences
     "labelers": 2,
-    "active": 2,
+    "active": 3,  # has models write candidates through labelers
     "evaluation": 2,
     "trainers": 2,
     "constitution": 3,  # may ask labelers
