@@ -33,7 +33,7 @@ class Database:
     SQLite runs with a write-ahead log and `synchronous=NORMAL`: what a transaction wrote survives the end of the process
     (kill -9, too) once it has returned; a power cut can take the last transactions, never the file. Several processes of one
     machine may share the file, which must lie on a local disk. Machines share PostgreSQL. Threads share one object; a process
-    that is forked off may go on using it.
+    that is forked off, when no transaction was on its way, may go on using it.
 
     Args:
         url (`str` or `Path`): A file for SQLite (made if it is missing), or a SQLAlchemy URL such as

@@ -1,70 +1,16 @@
 """The store of judgements, on SQLite and on a real PostgreSQL: claims, budgets, workers that die."""
 
-import getpass
 import multiprocessing
-import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from rlhf_ext.data.store import Allowance, Judgement, JudgementStore, Spent
 
 KEYS = [f"key {n}" for n in range(1200)]  # more than a statement takes
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """URL of a PostgreSQL server of its own on loopback, ended afterwards."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    assert folders, "PostgreSQL is not installed: apt-get install postgresql"
-    data = Path(tempfile.mkdtemp(prefix="rlhf_ext-postgres-")) / "data"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    as_user: list[str] = []
-    if os.getuid() == 0:  # the server refuses to run as root
-        shutil.chown(data.parent, "postgres")
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    user = "postgres" if as_user else getpass.getuser()
-    made = [*as_user, folders[-1] / "initdb", "-D", data, "-A", "trust", "-U", user, "--no-sync"]
-    subprocess.run(made, check=True, capture_output=True, cwd="/")
-    options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", str(data), "-c", "fsync=off"]
-    server = subprocess.Popen(
-        [*as_user, folders[-1] / "postgres", "-D", data, *options], stderr=subprocess.DEVNULL, cwd="/"
-    )
-    url = f"postgresql+psycopg://{user}@127.0.0.1:{port}/postgres"
-    deadline = time.monotonic() + 30
-    while True:
-        with socket.socket() as connection:
-            if connection.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        assert time.monotonic() < deadline and server.poll() is None, "PostgreSQL did not start"
-        time.sleep(0.05)
-    time.sleep(0.3)
-    yield url
-    server.send_signal(signal.SIGINT)
-    server.wait(timeout=30)
-    shutil.rmtree(data.parent)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        return str(tmp_path / "folder" / "store.sqlite")
-    found = request.getfixturevalue("postgres")
-    store = JudgementStore(found)
-    with store._writing("test") as connection:
-        connection.exec_driver_sql("DELETE FROM judgements")
-    store.close()
-    return found
 
 
 def test_what_is_recorded_is_found_by_another(url):
