@@ -82,7 +82,9 @@ def admin_routes(site: Site, live: LiveItems | None) -> APIRouter:
     def download(request: Request, what: str, suffix: str) -> Response:
         site.admin(request)
         if what not in EXPORTS or suffix not in FORMATS:
-            raise Refused(404, "There is no such export", [f"There are {', '.join(EXPORTS)}, as jsonl or parquet."], _BACK)
+            raise Refused(
+                404, "There is no such export", [f"There are {', '.join(EXPORTS)}, as jsonl or parquet."], _BACK
+            )
         folder = tempfile.TemporaryDirectory(prefix="rlhf-ext-export-")
         path = Path(folder.name) / f"{what}.{suffix}"
         try:
@@ -134,4 +136,9 @@ def place_on_scale(estimate: Estimate, low: float, high: float, width: float = 2
     def at(value: float) -> float:
         return round((min(max(value, low), high) - low) / (high - low) * width, 1)
 
-    return {"low": at(estimate.low), "value": at(estimate.value), "high": at(estimate.high), "zero": at((low + high) / 2)}
+    return {
+        "low": at(estimate.low),
+        "value": at(estimate.value),
+        "high": at(estimate.high),
+        "zero": at((low + high) / 2),
+    }

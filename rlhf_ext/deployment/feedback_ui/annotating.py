@@ -117,7 +117,9 @@ class _Sheet:
             reason = "the disk is full" if "full" in str(error) else "the store is busy or out of reach"
             return self._again(503, _UNSAVED.format(reason), {"Retry-After": "5"})
         except LeaseExpired as error:
-            lines = ["Others have answered it in the meantime, so that your answer was not needed. Nothing else is lost."]
+            lines = [
+                "Others have answered it in the meantime, so that your answer was not needed. Nothing else is lost."
+            ]
             raise Refused(409, "The time for this question ran out", lines, _NEXT) from error
         except AlreadyAnswered as error:
             lines = ["Your first answer is saved, and this one differs from it. To change it, use Undo."]
@@ -225,6 +227,8 @@ def _question_page(
 def _nothing_left(site: Site, request: Request, annotator: str) -> Response:
     standing = site.standing(annotator)
     heading = "All done. Thank you!" if standing.done else "There is nothing to answer yet"
-    lines = [f"You have answered or skipped {standing.done} question{'s' * (standing.done != 1)}."] * (standing.done > 0)
+    lines = [f"You have answered or skipped {standing.done} question{'s' * (standing.done != 1)}."] * (
+        standing.done > 0
+    )
     lines += ["When there are new ones, they appear here: this page looks every 30 seconds."]
     return site.message(request, heading, lines, annotator=annotator, progress=standing, again_in=30)

@@ -21,10 +21,14 @@ from .protection import Protection
 from .settings import FeedbackSettings
 from .site import STATIC, Refused, Site
 
-_STORE_AWAY = "The store is busy or out of reach. Nothing that was saved is lost. Wait a moment, then load the page again."
+_STORE_AWAY = (
+    "The store is busy or out of reach. Nothing that was saved is lost. Wait a moment, then load the page again."
+)
 
 
-def create_feedback_app(queue: WorkQueue, settings: FeedbackSettings | None = None, live: LiveItems | None = None) -> FastAPI:
+def create_feedback_app(
+    queue: WorkQueue, settings: FeedbackSettings | None = None, live: LiveItems | None = None
+) -> FastAPI:
     """The feedback page as an ASGI application, for `uvicorn` or to be mounted under a server of your own.
 
     People open an invitation link, then compare, rate and rank what the queue gives them; the admin sees how that goes,

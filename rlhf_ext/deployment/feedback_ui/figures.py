@@ -67,7 +67,10 @@ def agreement_of(labels: dict[str, list[list[float | None]]]) -> list[Agreement]
             sides = [[None if x is None else float((x > 0.5) - (x < 0.5)) for x in row] for row in rows]
             found += [_alpha("which answer is better", sides, "nominal"), _kappa("which answer is better", sides)]
         elif what == "ranking":
-            found += [_alpha("which of two is ranked higher", rows, "nominal"), _kappa("which of two is ranked higher", rows)]
+            found += [
+                _alpha("which of two is ranked higher", rows, "nominal"),
+                _kappa("which of two is ranked higher", rows),
+            ]
         else:
             found += [_alpha(what, rows, "ordinal"), _kappa(what, rows)]
     return found
@@ -118,7 +121,8 @@ def _longer(store: FeedbackStore) -> dict[str, Estimate]:
     for annotator, given in rows.items():
         unequal = [row for row in given if row[1] != row[2]]
         if len(unequal) > 1:
-            bias = length_bias(*zip(*unequal, strict=True), resamples=RESAMPLES)
+            strengths, first, second = (list(column) for column in zip(*unequal, strict=True))
+            bias = length_bias(strengths, first, second, resamples=RESAMPLES)
             found[annotator] = Estimate(0.5 + bias.value, 0.5 + bias.low, 0.5 + bias.high, bias.n)
     return found
 

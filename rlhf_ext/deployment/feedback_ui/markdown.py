@@ -93,9 +93,7 @@ def _link_close(self: RendererHTML, tokens: Sequence[Token], index: int, *_: Any
 def _image(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     token = tokens[index]
     words = self.renderInlineAsText(token.children, options, env) if token.children else ""
-    return (
-        f'<span class="link">[image: {escape(words)}]</span> <span class="target">({escape(token.attrGet("src"))})</span>'
-    )
+    return f'<span class="link">[image: {escape(words)}]</span> <span class="target">({escape(token.attrGet("src"))})</span>'
 
 
 def _code(self: RendererHTML, tokens: Sequence[Token], index: int, *_: Any) -> str:
@@ -110,7 +108,7 @@ def _code(self: RendererHTML, tokens: Sequence[Token], index: int, *_: Any) -> s
 
 
 _RULES = {
-    **{name: _block for name in _BLOCKS},
+    **dict.fromkeys(_BLOCKS, _block),
     "text": _text,
     "table_open": _table_open,
     "table_close": _table_close,

@@ -92,7 +92,10 @@ class Protection:
     def _ours(self, headers: Headers) -> bool:
         """Whether the form came from this page; browsers say so in `Origin`."""
         origin = headers.get("origin")
-        return origin is None or urlsplit(origin).netloc in (headers["host"], urlsplit(self.settings.public_url).netloc)
+        return origin is None or urlsplit(origin).netloc in (
+            headers["host"],
+            urlsplit(self.settings.public_url).netloc,
+        )
 
     async def _read(self, receive: Receive) -> tuple[tuple[int, str] | None, bytes]:
         """The body, or why it is refused: as soon as it is too large, or too slow."""

@@ -130,7 +130,9 @@ def text_with_parts(text: Prompt | Completion) -> str:
     parts = []
     for message in text:
         parts += _blocks(message.get("content"))
-        other = {name: value for name, value in message.items() if name not in ("role", "content") and value is not None}
+        other = {
+            name: value for name, value in message.items() if name not in ("role", "content") and value is not None
+        }
         if other:
             parts.append(_as_json(other))
     return "\n".join(parts)

@@ -15,7 +15,9 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _TABLE_ROW = re.compile(r" {0,3}\|.*\|\s*\Z")
 # Controls, soft hyphens, and the marks that turn text around, join it or are not seen at all. Tab and line feed are text.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
 LONG_CHARACTERS, LONG_LINES = 1_800, 28
 
 
@@ -87,6 +89,8 @@ def _marked(text: str) -> Iterator[Markup]:
         kept = {"\r": Markup("&#13;")}.get(character, escape(character))
         if character == "\x00" or "\ud800" <= character <= "\udfff":
             kept = Markup("\ufffd")
-        yield Markup('<span class="unseen" data-code="U+{:04X}" title="{}">{}</span>').format(ord(character), name, kept)
+        yield Markup('<span class="unseen" data-code="U+{:04X}" title="{}">{}</span>').format(
+            ord(character), name, kept
+        )
         end = match.end()
     yield escape(text[end:])

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from .settings import FeedbackSettings
 
 ADMIN_SECONDS = 12 * 3600
-_SIGNER = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
+_SIGNER: dict[str, Any] = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Sessions:
         self._seconds = int(settings.session_days * 86_400)
         key, password = settings.secret_key, settings.admin_password or ""
         self._sessions = URLSafeTimedSerializer(key, salt="session", signer_kwargs=_SIGNER)
-        self._forms = Signer(key, salt="form", **_SIGNER)
+        self._forms = Signer(key, salt="form", key_derivation="hmac", digest_method=hashlib.sha256)
         self._stamps = URLSafeSerializer(key, salt="stamp", signer_kwargs=_SIGNER)
         # The admin's session is bound to the password: with another one it has ended.
         self._password = hmac.new(key.encode(), password.encode(), hashlib.sha256).hexdigest()[:16]

@@ -139,7 +139,9 @@ class Site:
             self.sessions.keep(response, session)
         return response
 
-    def message(self, request: Request, heading: str, lines: Sequence[str], status: int = 200, **values: Any) -> HTMLResponse:
+    def message(
+        self, request: Request, heading: str, lines: Sequence[str], status: int = 200, **values: Any
+    ) -> HTMLResponse:
         """A page with a few words."""
         names = {"annotator": None, "progress": None, "links": (), "again_in": None, "resend": None, **values}
         return self.page(request, "message.html", status, heading=heading, lines=lines, **names)
@@ -168,4 +170,3 @@ def client_of(request: Request) -> str:
 def form_again(action: str, form: Form) -> dict[str, Any]:
     """A form to be sent once more, as hidden fields."""
     return {"action": action, "fields": form}
-
