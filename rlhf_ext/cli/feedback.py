@@ -30,6 +30,10 @@ What `rlhf-ext select` writes is read as it is.
 """
 
 
+_PATIENCE = 5.0
+"""Seconds that the page waits for a locked database before it gives the answer back: somebody looks at it."""
+
+
 @dataclass
 class StoreArguments:
     """Where feedback is kept."""
@@ -125,7 +129,7 @@ def _serve(arguments: list[str]) -> None:
     with ui.listen(options.host, options.port) as at:
         public_url = options.public_url or _address(options.host, at.getsockname()[1])
         settings = _settings(options, public_url)
-        store = FeedbackStore(options.database)
+        store = FeedbackStore(options.database, wait=_PATIENCE)
         queue = WorkQueue(store, options.lease_minutes * 60, options.gold_rate, options.seed)
         _say_added(options.items, queue.add(rows), len(rows))
         source = None if live.model is None else ui.LiveItems(_fresh(live, options))

@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
 from ...data.store import WorkQueue
 from .admin import admin_routes
@@ -66,7 +65,8 @@ def create_feedback_app(
             live.stop()
 
     # FastAPI's own documentation pages load from elsewhere, and there is no API to document.
-    app = FastAPI(title=settings.title, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    no_pages: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    app = FastAPI(title=settings.title, lifespan=lifespan, **no_pages)
     app.add_middleware(Protection, settings=settings)
     app.mount("/static", _Static(directory=STATIC))
     app.include_router(annotator_routes(site))
@@ -105,6 +105,3 @@ class _Static(StaticFiles):
         response = super().file_response(*args, **kwargs)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        return await super().get_response(path, scope)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...data.store import Annotator, AnnotatorFigures, FeedbackItem, FeedbackRecord, FeedbackStore, Overview
 from ...stats import Estimate, fleiss_kappa, krippendorff_alpha, length_bias, wilson
 from .questions import text_with_parts
@@ -121,7 +123,7 @@ def _longer(store: FeedbackStore) -> dict[str, Estimate]:
     for annotator, given in rows.items():
         unequal = [row for row in given if row[1] != row[2]]
         if len(unequal) > 1:
-            strengths, first, second = (list(column) for column in zip(*unequal, strict=True))
+            strengths, first, second = np.array(unequal).T
             bias = length_bias(strengths, first, second, resamples=RESAMPLES)
             found[annotator] = Estimate(0.5 + bias.value, 0.5 + bias.low, 0.5 + bias.high, bias.n)
     return found
