@@ -135,6 +135,7 @@ class _Sheet:
 
     def _again(self, status: int, problem: str, headers: Mapping[str, str] | None = None) -> Response:
         given = Given.from_form(self.form, self.assignment)
+        given.skipping = self.request.url.path == "/skip"
         stamp = one(self.form, "shown")
         response = _question_page(self.site, self.request, self.assignment, given, ("bad", problem), status, stamp)
         response.headers.update(headers or {})

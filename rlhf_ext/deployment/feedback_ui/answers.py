@@ -63,6 +63,7 @@ class Given:
     reason: str = ""
     other_reason: str = ""
     view: str = "written"
+    skipping: bool = False
     filled: bool = False
 
     @classmethod

@@ -47,8 +47,16 @@
   const view = () => choose(form.querySelector("input[name=view]:not(:checked)"));
   const actions = { n: () => open(0), s: () => open(1), u: () => press("[data-undo]"), v: view, "?": () => dialog.showModal() };
 
+  document.addEventListener("pointerdown", (event) => {
+    all("details.panel[open]").forEach((panel) => { if (!panel.contains(event.target)) panel.open = false; });
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") all("details.panel[open]").forEach((panel) => { panel.open = false; panel.querySelector("summary").focus(); });
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      press(".primary");
+      return;
+    }
     const typing = event.target.closest("textarea, input[type=text], input[type=number], dialog");
     if (!keysOn.checked || typing || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (/^[1-9]$/.test(event.key)) digit(Number(event.key));
