@@ -13,10 +13,12 @@ from .annotators import (
     WrongToken,
 )
 from .assignments import AlreadyAnswered, Assignment, LeaseExpired, NotAssigned, Progress
+from .exports import demonstrations, preferences, ratings, thumbs
 from .feedback import FeedbackStore
+from .files import Exported, export
 from .items import FeedbackItem
 from .judgements import Allowance, Judgement, JudgementStore, Spent
-from .overview import AnnotatorFigures, Overview
+from .overview import AnnotatorFigures, Overview, failed_annotators
 from .queue import WorkQueue
 from .records import FeedbackRecord
 
@@ -28,6 +30,7 @@ __all__ = [
     "Annotators",
     "Assignment",
     "ExpiredToken",
+    "Exported",
     "FeedbackItem",
     "FeedbackRecord",
     "FeedbackStore",
@@ -43,4 +46,10 @@ __all__ = [
     "UsedToken",
     "WorkQueue",
     "WrongToken",
+    "demonstrations",
+    "export",
+    "failed_annotators",
+    "preferences",
+    "ratings",
+    "thumbs",
 ]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import random
+import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,8 +69,9 @@ class Database:
         _OPEN.add(self)
         try:
             self._open()
-        except sa.exc.DatabaseError as error:
-            raise ConnectionError(f"The store {self.name} cannot be opened: {error.orig}") from error
+        except (sa.exc.DatabaseError, sqlite3.OperationalError) as error:
+            said = getattr(error, "orig", error)
+            raise ConnectionError(f"The store {self.name} cannot be opened: {said}") from error
 
     @contextmanager
     def writing(self, turn: str | None = None) -> Iterator[sa.Connection]:
@@ -141,15 +145,25 @@ class Database:
             raise ConnectionError(f"The store {self.name} had no turn for {self.wait:g} seconds; nothing was stored.")
         try:
             writer = self._writer = self._writer or self.engine.connect()
-            try:
-                writer.exec_driver_sql("BEGIN IMMEDIATE")
+            with writer.begin():
+                self._begin(writer.connection.driver_connection)
                 yield writer
-                writer.commit()
-            finally:
-                if writer.in_transaction():
-                    writer.rollback()
         finally:
             self._turn.release()
+
+    def _begin(self, connection: Any) -> None:
+        """Starts to write. SQLite's own waiting, in steps of up to 100 ms, would starve beside busy writers."""
+        give_up = time.monotonic() + self.wait
+        connection.execute("PRAGMA busy_timeout=0")
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > give_up:
+                    raise
+                time.sleep(random.uniform(0.0002, 0.002))
 
     def _prepare(self, connection: Any, record: Any) -> None:
         if self.kind == "postgresql":
@@ -163,15 +177,17 @@ class Database:
         try:
             yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+            raise self._plain(error.orig) from error
+        except sqlite3.OperationalError as error:
             raise self._plain(error) from error
         except sa.exc.TimeoutError as error:
             raise ConnectionError(
                 f"The store {self.name} has no free connection: too many readers at once."
             ) from error
 
-    def _plain(self, error: sa.exc.DBAPIError) -> OSError:
-        said = str(error.orig)
-        if "is full" in said or getattr(error.orig, "sqlstate", None) == "53100":
+    def _plain(self, error: BaseException | None) -> OSError:
+        said = str(error)
+        if "is full" in said or getattr(error, "sqlstate", None) == "53100":
             return OSError(errno.ENOSPC, f"The disk of the store {self.name} is full, and nothing was stored")
         if "readonly" in said:
             return PermissionError(errno.EACCES, f"The store {self.name} cannot be written")

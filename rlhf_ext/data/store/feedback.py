@@ -140,14 +140,8 @@ class FeedbackStore:
         insert = self.database.insert(ITEMS).on_conflict_do_nothing(index_elements=["id"]).returning(ITEMS.c.id)
         rows = [_item_row(item) for item in items]
         new = set(connection.scalars(insert, rows)) if rows else set()
-        old = {item.id: (index, item) for index, item in enumerate(items) if item.id not in new}
-        for part in _parts(list(old)):
-            for row in connection.execute(sa.select(ITEMS).where(ITEMS.c.id.in_(part))):
-                index, item = old[row.id]
-                if not same_content(row.content, item):
-                    raise ValueError(
-                        f"item {index}: there is another item with the id {item.id!r}, with other contents."
-                    )
+        if len(new) < len(rows):
+            _check_items(connection, items)
         return len(new)
 
     def items(self, ids: Sequence[str] | None = None) -> Iterator[FeedbackItem]:

@@ -83,6 +83,21 @@ class _Tally:
         )
 
 
+def failed_annotators(overview: Overview, min_right: float = 0.7, min_asked: int = 5) -> list[str]:
+    """Annotators who answered too few gold questions rightly: for `exclude` of the exports.
+
+    Args:
+        overview ([`Overview`]): Of [`WorkQueue.overview`].
+        min_right (`float`, *optional*, defaults to `0.7`): The share, in [0, 1], that has to be right.
+        min_asked (`int`, *optional*, defaults to `5`): Nobody fails before as many gold questions.
+    """
+    return [
+        one.annotator
+        for one in overview.annotators
+        if one.gold_asked >= max(min_asked, 1) and one.gold_right < min_right * one.gold_asked
+    ]
+
+
 def overview(connection: sa.Connection) -> Overview:
     """See [`WorkQueue.overview`]."""
     golden = {row.id: from_stored(row) for row in connection.execute(sa.select(ITEMS).where(ITEMS.c.gold))}

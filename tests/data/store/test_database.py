@@ -30,7 +30,9 @@ def test_a_full_database_is_an_error_that_says_so_and_nothing_is_half_stored(tmp
     with store.database.writing() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(OSError, match=r"The disk of the store .*store.sqlite is full, and nothing was stored") as caught:
+    with pytest.raises(
+        OSError, match=r"The disk of the store .*store.sqlite is full, and nothing was stored"
+    ) as caught:
         store.add(thumbs(50, size=1000))
     assert caught.value.errno == errno.ENOSPC
     assert stored(store) == 3
@@ -163,5 +165,7 @@ def test_mistakes_are_named(arguments, message, tmp_path, monkeypatch):
 
 
 def test_a_password_is_not_shown():
-    with pytest.raises(ConnectionError, match=r"The store postgresql\+psycopg://u:\*\*\*@127.0.0.1:1/x cannot be opened"):
+    with pytest.raises(
+        ConnectionError, match=r"The store postgresql\+psycopg://u:\*\*\*@127.0.0.1:1/x cannot be opened"
+    ):
         Database("postgresql+psycopg://u:secret@127.0.0.1:1/x")

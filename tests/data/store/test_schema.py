@@ -87,7 +87,9 @@ def test_a_store_of_a_newer_release_is_refused_and_left_alone(url, plain):
     with plain.begin() as connection:
         connection.execute(sa.update(VERSIONS).values(version=VERSION + 1))
     for kind in (JudgementStore, FeedbackStore):
-        with pytest.raises(ValueError, match=f"has schema version {VERSION + 1}, this release knows .* up to {VERSION}"):
+        with pytest.raises(
+            ValueError, match=f"has schema version {VERSION + 1}, this release knows .* up to {VERSION}"
+        ):
             kind(url)
 
 

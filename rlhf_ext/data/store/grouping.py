@@ -1,0 +1,108 @@
+"""Answers by item, streamed: what exports are made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from ...types import Completion, Message, Prompt
+from .database import sa
+from .feedback import FeedbackStore
+from .items import FeedbackItem, from_stored
+from .records import FeedbackRecord, from_row
+from .schema import ITEMS, RECORDS, is_current
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which answers count.
+
+    Args:
+        sources (`tuple[str, ...]`): `"human"`, `"ai"` or both.
+        min_annotators (`int`): Items with fewer are left out.
+        exclude (`set[str]`): Annotators whose answers are left out, such as those of
+            [`~rlhf_ext.data.store.failed_annotators`].
+        gold (`bool`): Whether gold items are taken too.
+        left_out (`Counter`): Counts the items that are left out, by reason.
+    """
+
+    sources: Collection[str]
+    min_annotators: int
+    exclude: Collection[str]
+    gold: bool
+    left_out: Counter[str]
+
+    def __post_init__(self) -> None:
+        if self.min_annotators < 1:
+            raise ValueError(f"`min_annotators` should be at least 1, got {self.min_annotators}.")
+        if not self.sources or not set(self.sources) <= {"human", "ai"} or isinstance(self.sources, str):
+            raise ValueError(f"`sources` should be of 'human' and 'ai', got {self.sources!r}.")
+        if isinstance(self.exclude, str):
+            raise ValueError(f"`exclude` should be a list of annotators, got {self.exclude!r}.")
+
+
+def by_item(
+    store: FeedbackStore, kinds: Collection[str], which: Which
+) -> Iterator[tuple[FeedbackItem, list[FeedbackRecord]]]:
+    """Streams items with what holds of each annotator: one record a person and response, the latest."""
+    query = (
+        sa.select(RECORDS, ITEMS.c.content, ITEMS.c.wanted, ITEMS.c.priority)
+        .join(ITEMS, ITEMS.c.id == RECORDS.c.item)
+        .where(RECORDS.c.kind.in_(list(kinds)), RECORDS.c.source.in_(list(which.sources)), is_current())
+        .order_by(RECORDS.c.item, RECORDS.c.id)
+    )
+    with store.database.reading() as connection:
+        rows = connection.execution_options(yield_per=1000).execute(query)
+        for _, group in groupby(rows, lambda row: row.item):
+            found = list(group)
+            item = from_stored(_Named(found[0]))
+            if item.gold is not None and not which.gold:
+                which.left_out["gold item"] += 1
+                continue
+            said = {(row.annotator, _response(row)): row for row in found if row.annotator not in which.exclude}
+            if len({annotator for annotator, _ in said}) < which.min_annotators:
+                which.left_out["too few annotators"] += 1
+                continue
+            yield item, [from_row(row) for row in said.values()]
+
+
+def chat(item: FeedbackItem, as_messages: bool) -> tuple[Prompt, list[Completion]]:
+    """Prompt and responses of one kind, text or messages, as TRL wants them."""
+    texts = [item.prompt, *item.responses]
+    if not as_messages and all(isinstance(text, str) for text in texts):
+        return item.prompt, list(item.responses)
+    prompt: list[Message] = (
+        item.prompt if isinstance(item.prompt, list) else [{"role": "user", "content": item.prompt}]
+    )
+    return prompt, [
+        one if isinstance(one, list) else [{"role": "assistant", "content": one}] for one in item.responses
+    ]
+
+
+def provenance(item: FeedbackItem, records: list[FeedbackRecord]) -> dict[str, Any]:
+    """Columns that every export has: where a row comes from."""
+    people = sorted({record.annotator for record in records})
+    sources = sorted({record.source for record in records})
+    return {
+        **item.columns,
+        "item": item.id,
+        "category": item.category,
+        "prompt_version": item.prompt_version,
+        "source": "+".join(sources),
+        "annotator": ", ".join(people),
+        "annotators": len(people),
+    }
+
+
+def _response(row: Any) -> Any:
+    return from_row(row).value.get("response") if row.kind in ("rating", "thumb", "flag", "text") else None
+
+
+class _Named:
+    """A joined row as a row of the table of items."""
+
+    def __init__(self, row: Any):
+        self.id, self.content, self.wanted, self.priority = row.item, row.content, row.wanted, row.priority
