@@ -17,7 +17,7 @@ _HELP = """\
 usage: rlhf-ext feedback [serve] [--items FILE] [--database FILE] [--invite NAME ...] ...
        rlhf-ext feedback add     --items FILE [--database FILE]
        rlhf-ext feedback invite  --invite NAME ... [--database FILE]
-       rlhf-ext feedback export  --output FILE.jsonl|FILE.parquet [--what preferences|ratings|sft|records]
+       rlhf-ext feedback export  --output FILE.jsonl|FILE.parquet [--what preferences|ratings|demonstrations|thumbs|records]
 
 People compare, rate and rank answers in a browser. `serve` is what runs without a word: it adds the items, prints an
 invitation link for each name and the admin's address, and serves until Ctrl-C. The admin's pages open with the password in
@@ -168,18 +168,36 @@ class ExportArguments(StoreArguments):
     output: str = field(default="", metadata={"help": "File to write, .jsonl or .parquet."})
     what: str = field(
         default="preferences",
-        metadata={"help": "What to export.", "choices": ["preferences", "ratings", "sft", "records"]},
+        metadata={"help": "What to export.", "choices": ["preferences", "ratings", "demonstrations", "thumbs", "records"]},
     )
+    min_annotators: int = field(default=1, metadata={"help": "Items with fewer people are left out."})
+    min_gold_right: float = field(
+        default=0.0, metadata={"help": "Who answered less of at least 5 gold questions rightly is left out."}
+    )
+    strength: str = field(
+        default="mean", metadata={"help": "Strength of a preference: of the sliders, or of votes.", "choices": ["mean", "votes"]}
+    )
+    ties: str = field(default="drop", metadata={"help": "What becomes of ties.", "choices": ["drop", "keep"]})
+    as_messages: bool = field(default=False, metadata={"help": "Plain texts as messages too."})
 
 
 def _export(arguments: list[str]) -> None:
     (options,) = parse("feedback export", [ExportArguments], arguments)
-    from ..data.store import FeedbackStore, export
+    from ..data.store import FeedbackStore, WorkQueue, export, failed_annotators
 
     if not options.output:
         raise ValueError("--output is needed: a file ending in .jsonl or .parquet.")
-    written = export(FeedbackStore(options.database), options.output, options.what)
-    sys.stdout.write(f"{options.what}  {written.rows} rows  {options.output}\n")
+    store = FeedbackStore(options.database)
+    settings: dict[str, Any] = {}
+    if options.what != "records":
+        failed = failed_annotators(WorkQueue(store).overview(), options.min_gold_right)
+        settings = {"min_annotators": options.min_annotators, "exclude": failed, "as_messages": options.as_messages}
+    if options.what == "preferences":
+        settings |= {"strength": options.strength, "ties": options.ties}
+    written = export(store, options.output, options.what, **settings)
+    for reason, count in sorted(written.left_out.items()):
+        sys.stdout.write(f"  {count:>6}  left out: {reason}\n")
+    sys.stdout.write(f"{options.what}  {written.rows} rows  {written.path}\n")
 
 
 def _settings(options: ServeArguments, public_url: str) -> Any:

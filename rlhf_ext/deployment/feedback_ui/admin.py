@@ -11,6 +11,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from ...data.store import export
 from ...stats import Estimate
 from .answers import one
 from .figures import agreement_of, people_of, prompts_of, said_of
@@ -20,7 +21,7 @@ from .site import Refused, Site, client_of
 EXPORTS = {
     "preferences": "Preference pairs for TRL: prompt, chosen, rejected, preference_strength",
     "ratings": "Ratings by scale",
-    "sft": "Best answers for supervised fine-tuning",
+    "demonstrations": "Best answers, for supervised fine-tuning",
     "records": "Everything that was said, as it was said",
 }
 FORMATS = {"jsonl": "application/jsonl", "parquet": "application/vnd.apache.parquet"}
@@ -79,7 +80,7 @@ def admin_routes(site: Site, live: LiveItems | None) -> APIRouter:
         return RedirectResponse("/admin#people", 303)
 
     @router.get("/export/{what}.{suffix}")
-    def download(request: Request, what: str, suffix: str) -> Response:
+    def download(request: Request, what: str, suffix: str, as_messages: bool = False) -> Response:
         site.admin(request)
         if what not in EXPORTS or suffix not in FORMATS:
             raise Refused(
@@ -88,12 +89,11 @@ def admin_routes(site: Site, live: LiveItems | None) -> APIRouter:
         folder = tempfile.TemporaryDirectory(prefix="rlhf-ext-export-")
         path = Path(folder.name) / f"{what}.{suffix}"
         try:
-            from ...data.store import export
-
-            export(site.store, path, what)
+            export(site.store, path, what, **({"as_messages": True} if as_messages else {}))
         except ValueError as error:
             folder.cleanup()
-            raise Refused(422, "There is nothing to export yet", [str(error)], _BACK) from error
+            again = [("As messages", f"/admin/export/{what}.{suffix}?as_messages=true")] * (what != "records")
+            raise Refused(422, "This export does not fit into a file", [str(error)], [*again, *_BACK]) from error
         return FileResponse(
             path, media_type=FORMATS[suffix], filename=path.name, background=BackgroundTask(folder.cleanup)
         )

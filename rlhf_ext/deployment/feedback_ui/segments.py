@@ -35,7 +35,7 @@ def segments(text: str) -> list[tuple[str, str]]:
     >>> from rlhf_ext.deployment.feedback_ui.segments import segments
 
     >>> segments("Try:\\n```\\nls\\n```\\nDone.")
-    [('prose', 'Try:\\n'), ('code', '```\\nls\\n```'), ('prose', '\\nDone.')]
+    [('prose', 'Try:\\n'), ('code', '```\\nls\\n```\\n'), ('prose', 'Done.')]
 
     ```
     """
