@@ -12,12 +12,16 @@ from .annotators import (
     UsedToken,
     WrongToken,
 )
+from .argilla import read_argilla
 from .assignments import AlreadyAnswered, Assignment, LeaseExpired, NotAssigned, Progress
 from .exports import demonstrations, preferences, ratings, thumbs
 from .feedback import FeedbackStore
 from .files import Exported, export
+from .foreign import Imported
 from .items import FeedbackItem
+from .judged import record_judgements
 from .judgements import Allowance, Judgement, JudgementStore, Spent
+from .label_studio import read_label_studio
 from .overview import AnnotatorFigures, Overview, failed_annotators
 from .queue import WorkQueue
 from .records import FeedbackRecord
@@ -34,6 +38,7 @@ __all__ = [
     "FeedbackItem",
     "FeedbackRecord",
     "FeedbackStore",
+    "Imported",
     "InvitationError",
     "Judgement",
     "JudgementStore",
@@ -51,5 +56,8 @@ __all__ = [
     "failed_annotators",
     "preferences",
     "ratings",
+    "read_argilla",
+    "read_label_studio",
+    "record_judgements",
     "thumbs",
 ]

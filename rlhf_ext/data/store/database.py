@@ -144,7 +144,11 @@ class Database:
         if not self._turn.acquire(timeout=self.wait):
             raise ConnectionError(f"The store {self.name} had no turn for {self.wait:g} seconds; nothing was stored.")
         try:
-            writer = self._writer = self._writer or self.engine.connect()
+            if self._writer is None:
+                self._writer = self.engine.connect()
+                self._writer.exec_driver_sql("PRAGMA busy_timeout=0")
+                self._writer.rollback()
+            writer = self._writer
             with writer.begin():
                 self._begin(writer.connection.driver_connection)
                 yield writer
@@ -154,7 +158,6 @@ class Database:
     def _begin(self, connection: Any) -> None:
         """Starts to write. SQLite's own waiting, in steps of up to 100 ms, would starve beside busy writers."""
         give_up = time.monotonic() + self.wait
-        connection.execute("PRAGMA busy_timeout=0")
         while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")

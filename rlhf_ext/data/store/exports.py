@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, Literal, get_args
 
 from .feedback import FeedbackStore
-from .grouping import Which, by_item, chat, provenance
+from .grouping import Which, by_item, chat, row_of
 from .items import FeedbackItem
 from .preferring import Strength, disagree, preference_of
 from .records import FeedbackRecord, places
@@ -85,22 +85,22 @@ def preferences(
     def stream() -> Iterator[dict[str, Any]]:
         for item, records in by_item(store, ("comparison", "judgement", "ranking"), which):
             prompt, responses = chat(item, as_messages)
-            origin = provenance(item, records)
             for first, second, p, split in _pairs(item, records, strength):
                 better, worse = (first, second) if p >= 0.5 else (second, first)
                 sure = max(p, 1 - p)
                 if reason := _why_not(sure, split, ties, disagreement, min_strength):
                     missed[reason] += 1
                     continue
-                yield {
-                    "prompt": prompt,
-                    "chosen": responses[better],
-                    "rejected": responses[worse],
-                    "preference_strength": sure,
-                    "chosen_model": item.models[better] if item.models else None,
-                    "rejected_model": item.models[worse] if item.models else None,
-                    **origin,
-                }
+                yield row_of(
+                    item,
+                    records,
+                    prompt=prompt,
+                    chosen=responses[better],
+                    rejected=responses[worse],
+                    preference_strength=sure,
+                    chosen_model=_model(item, better),
+                    rejected_model=_model(item, worse),
+                )
 
     return stream()
 
@@ -127,14 +127,8 @@ def ratings(
         for item, records in by_item(store, ("rating",), which):
             scores = {name: fmean(record.value["scales"][name] for record in records) for name in item.scales}
             prompt, responses = chat(item, as_messages)
-            yield {
-                "prompt": prompt,
-                "completion": responses[0],
-                "scores": scores,
-                "score": _unit(item, scores),
-                "model": item.models[0] if item.models else None,
-                **provenance(item, records),
-            }
+            told = {"scores": scores, "score": _unit(item, scores), "model": _model(item, 0)}
+            yield row_of(item, records, prompt=prompt, completion=responses[0], **told)
 
     return stream()
 
@@ -172,12 +166,7 @@ def demonstrations(
                 missed["no best response"] += 1
                 continue
             prompt, responses = chat(item, as_messages)
-            yield {
-                "prompt": prompt,
-                "completion": responses[best],
-                "model": item.models[best] if item.models else None,
-                **provenance(item, records),
-            }
+            yield row_of(item, records, prompt=prompt, completion=responses[best], model=_model(item, best))
 
     return stream()
 
@@ -212,9 +201,8 @@ def thumbs(
                 if up == 0:
                     missed["tie"] += 1
                     continue
-                model = item.models[index] if item.models else None
-                row = {"prompt": prompt, "completion": responses[index], "label": up > 0, "model": model}
-                yield {**row, **provenance(item, said)}
+                told = {"label": up > 0, "model": _model(item, index)}
+                yield row_of(item, said, prompt=prompt, completion=responses[index], **told)
 
     return stream()
 
@@ -258,11 +246,16 @@ def _best(item: FeedbackItem, records: list[FeedbackRecord], min_strength: float
 
 def _ranks(record: FeedbackRecord) -> dict[int, float]:
     """Rank of each response, the mean of their places for equals."""
-    ranks, before = {}, 0
+    ranks: dict[int, float] = {}
+    before = 0
     for group in places(record.value["order"]):
         ranks |= dict.fromkeys(group, before + (len(group) - 1) / 2)
         before += len(group)
     return ranks
+
+
+def _model(item: FeedbackItem, index: int) -> str | None:
+    return item.models[index] if item.models else None
 
 
 def _unit(item: FeedbackItem, scores: dict[str, float]) -> float:

@@ -89,9 +89,12 @@ class FeedbackStore:
         _check_replaced(connection, rows)
         if self.database.kind == "sqlite":
             values = [tuple(row[name] for name in _COLUMNS) for row in rows]
-            if connection.exec_driver_sql(_SQLITE_INSERT, values).rowcount == len(rows):
+            driver: Any = (
+                connection.connection.driver_connection
+            )  # half the time of a single record would be SQLAlchemy's
+            if driver.executemany(_SQLITE_INSERT, values).rowcount == len(rows):
                 # All are new, and SQLite has one writer: the numbers follow one another.
-                last = connection.exec_driver_sql("SELECT last_insert_rowid()").scalar_one()
+                [last] = driver.execute("SELECT last_insert_rowid()").fetchone()
                 return list(range(last - len(rows) + 1, last + 1))
             return _stored(connection, rows)
         new = connection.execute(_POSTGRESQL_INSERT, list(rows)).all()

@@ -82,19 +82,19 @@ def chat(item: FeedbackItem, as_messages: bool) -> tuple[Prompt, list[Completion
     ]
 
 
-def provenance(item: FeedbackItem, records: list[FeedbackRecord]) -> dict[str, Any]:
-    """Columns that every export has: where a row comes from."""
+def row_of(item: FeedbackItem, records: list[FeedbackRecord], **values: Any) -> dict[str, Any]:
+    """A row of an export: its values, where they come from, and the item's own columns where no name is taken."""
     people = sorted({record.annotator for record in records})
-    sources = sorted({record.source for record in records})
-    return {
-        **item.columns,
+    row = {
+        **values,
         "item": item.id,
         "category": item.category,
         "prompt_version": item.prompt_version,
-        "source": "+".join(sources),
+        "source": "+".join(sorted({record.source for record in records})),
         "annotator": ", ".join(people),
         "annotators": len(people),
     }
+    return {**row, **{name: value for name, value in item.columns.items() if name not in row}}
 
 
 def _response(row: Any) -> Any:

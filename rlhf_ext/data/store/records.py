@@ -15,6 +15,9 @@ Kind = Literal["comparison", "rating", "ranking", "text", "flag", "thumb", "skip
 KINDS: tuple[str, ...] = get_args(Kind)
 
 
+_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -267,6 +270,6 @@ def to_json(value: Any, where: str) -> str:
         ValueError: If there is something that JSON does not have, such as NaN or an object.
     """
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return _JSON.encode(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where} cannot be stored as JSON: {error}.") from error

@@ -9,6 +9,21 @@ import pytest
 from rlhf_ext.data.store import FeedbackRecord
 from rlhf_ext.data.store.records import check_value, places
 
+EXAMPLES = [
+    "annotators",
+    "argilla",
+    "exports",
+    "feedback",
+    "files",
+    "gold",
+    "items",
+    "judged",
+    "judgements",
+    "label_studio",
+    "preferring",
+    "queue",
+    "records",
+]
 GOOD = {
     "comparison": [{"strength": 0}, {"strength": 0.5}, {"strength": 1}],
     "rating": [{"scales": {"helpfulness": 4}}, {"scales": {"a": 1.5, "b": -2}, "response": 1}],
@@ -21,7 +36,7 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("name", ["records", "items", "feedback", "queue", "annotators", "gold", "judgements"])
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_in_the_documentation_run(name):
     found = doctest.testmod(importlib.import_module(f"rlhf_ext.data.store.{name}"))
     assert found.attempted and not found.failed
