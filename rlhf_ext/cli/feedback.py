@@ -168,14 +168,18 @@ class ExportArguments(StoreArguments):
     output: str = field(default="", metadata={"help": "File to write, .jsonl or .parquet."})
     what: str = field(
         default="preferences",
-        metadata={"help": "What to export.", "choices": ["preferences", "ratings", "demonstrations", "thumbs", "records"]},
+        metadata={
+            "help": "What to export.",
+            "choices": ["preferences", "ratings", "demonstrations", "thumbs", "records"],
+        },
     )
     min_annotators: int = field(default=1, metadata={"help": "Items with fewer people are left out."})
     min_gold_right: float = field(
         default=0.0, metadata={"help": "Who answered less of at least 5 gold questions rightly is left out."}
     )
     strength: str = field(
-        default="mean", metadata={"help": "Strength of a preference: of the sliders, or of votes.", "choices": ["mean", "votes"]}
+        default="mean",
+        metadata={"help": "Strength of a preference: of the sliders, or of votes.", "choices": ["mean", "votes"]},
     )
     ties: str = field(default="drop", metadata={"help": "What becomes of ties.", "choices": ["drop", "keep"]})
     as_messages: bool = field(default=False, metadata={"help": "Plain texts as messages too."})
@@ -214,7 +218,8 @@ def _settings(options: ServeArguments, public_url: str) -> Any:
 
 
 def _fresh(live: LiveArguments, options: ServeArguments) -> Any:
-    """Batches of fresh comparisons; the model is loaded when the first is asked for."""
+    """Batches of fresh comparisons. What was sampled is kept in the database, so that a restart does not sample it again."""
+    from ..data.store import JudgementStore
     from ..deployment.feedback_ui import fresh_comparisons
 
     prompts = list(load(live.prompts, "train")["prompt"])
@@ -231,6 +236,7 @@ def _fresh(live: LiveArguments, options: ServeArguments) -> Any:
         n=live.candidates,
         wanted=options.annotators_per_item,
         seed=options.seed,
+        store=JudgementStore(options.database),
         max_new_tokens=live.max_new_tokens,
         temperature=live.temperature,
     )

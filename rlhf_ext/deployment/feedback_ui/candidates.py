@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from ...types import Prompt
+from ...types import Prompt, text_of
 
 
 def fresh_comparisons(
@@ -38,7 +38,7 @@ def fresh_comparisons(
         **options: Other arguments of `select_for_feedback`, such as `max_new_tokens`.
 
     Yields:
-        `list[dict]`: rows of items.
+        `list[dict]`: rows of items. A pair one of which is empty is left out.
 
     Raises:
         ValueError: If `picked` is not in [1, `pool`].
@@ -73,4 +73,6 @@ def _pools(
 
     while block := list(islice(prompts, pool)):
         selection = select_for_feedback(generator, block, budget=min(picked, len(block)), block_size=pool, **options)
-        yield [{"wanted": wanted, **row, "kind": "comparison"} for row in selection.rows]
+        # A model that says nothing now and then should not end the stream: such a pair cannot be compared.
+        rows = [row for row in selection.rows if all(text_of(response).strip() for response in row["responses"])]
+        yield [{"wanted": wanted, **row, "kind": "comparison"} for row in rows]

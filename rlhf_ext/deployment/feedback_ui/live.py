@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 
 from ...data.store import FeedbackItem, WorkQueue
 
+_LOG = logging.getLogger(__name__)
 Batch = Sequence[FeedbackItem | dict[str, Any]]
 
 
@@ -72,6 +74,7 @@ class LiveItems:
         """Begins to fill a queue."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="live-items")
         self._future = self._thread.submit(self._fill, queue, iter(self._batches))
+        self._future.add_done_callback(_log_error)
 
     def stop(self) -> None:
         """Ends it; waits for the batch that is being made."""
@@ -108,6 +111,11 @@ class LiveItems:
                 return
             self._added += queue.add(list(batch))
             self._working = False
+
+
+def _log_error(future: Future[None]) -> None:
+    if error := future.exception():
+        _LOG.error("Fresh items have stopped: %s: %s", type(error).__name__, error)
 
 
 def open_items(queue: WorkQueue) -> int:

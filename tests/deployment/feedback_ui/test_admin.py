@@ -35,12 +35,19 @@ def test_without_a_password_there_are_no_admins_pages(start):
 
 
 def test_the_page_shows_agreement_speed_bias_and_gold(start):
-    gold = [{**PAIR, "prompt": f"gold {n}", "responses": ["right", "wrong"], "gold": {"strength": 1.0}} for n in range(4)]
+    gold = [
+        {**PAIR, "prompt": f"gold {n}", "responses": ["right", "wrong"], "gold": {"strength": 1.0}} for n in range(4)
+    ]
     site = start([*pairs(12, wanted=2), *gold], gold_rate=0.4)
     # Ada looks for "yes" and "right"; Ben takes the left one whatever it is.
     crowd(site, ["Ada", "Ben"], lambda name, _, left: 1 if name == "Ben" or "yes" in left or "right" in left else 5)
     page = site.admin().get("/admin").text
-    for words in ("Krippendorff's alpha, interval", "Fleiss' kappa, items with 2 answers", "items done of 12", "Prefers left"):
+    for words in (
+        "Krippendorff's alpha, interval",
+        "Fleiss' kappa, items with 2 answers",
+        "items done of 12",
+        "Prefers left",
+    ):
         assert words.replace("'", "&#39;") in page or words in page
     overview = site.queue.overview()
     people = {one.annotator.name: one for one in people_of(site.annotators.list(), overview, site.store)}

@@ -15,7 +15,13 @@ NIGHT = {**DAY, **dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", ROOTS[1]))}
 TEXTS = [
     *[(ink, ground) for ink in ("ink", "soft", "accent", "accent-strong") for ground in ("page", "card")],
     *[("ink", ground) for ground in ("accent-soft", "code", "line", "mark", "good-soft", "bad-soft")],
-    *[("soft", "code"), ("accent", "accent-soft"), ("on-accent", "accent"), ("on-accent", "accent-strong"), ("card", "ink")],
+    *[
+        ("soft", "code"),
+        ("accent", "accent-soft"),
+        ("on-accent", "accent"),
+        ("on-accent", "accent-strong"),
+        ("card", "ink"),
+    ],
     *[(tone, ground) for tone in ("good", "bad") for ground in ("page", "card", f"{tone}-soft")],
 ]
 CONTROLS = [("edge", "card"), ("edge", "page"), ("accent", "card"), ("accent", "line")]

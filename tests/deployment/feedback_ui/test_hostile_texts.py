@@ -64,11 +64,11 @@ PAYLOADS = [
     f"[click](JaVaScRiPt:{ALARM})",
     f"[click](data:text/html;base64,{ALARM})",
     f"[click](vbscript:{ALARM})",
-    f"![x](x\" onerror=\"{ALARM})",
+    f'![x](x" onerror="{ALARM})',
     f"![x](javascript:{ALARM})",
     f"<javascript:{ALARM}>",
     f'[ref]: javascript:{ALARM} "x"\n\n[ref]',
-    f"```\"><script>{ALARM}</script>\ncode\n```",
+    f'```"><script>{ALARM}</script>\ncode\n```',
     f"| a |\n|---|\n| <script>{ALARM}</script> |",
     f"`<script>{ALARM}</script>`",
     f"# <svg onload={ALARM}>",
@@ -128,8 +128,12 @@ def test_questions_show_payloads_as_text_in_both_views(start, page):
         for part in thirds
     ]
     scales = {"<img src=x onerror=window.alarm=1>": [1, 5]}
-    items.append({"kind": "rating", "prompt": PAYLOADS[0], "responses": [PAYLOADS[1]], "scales": scales, "priority": -1})
-    site = start(items, title="</title><script>window.alarm=1</script>", guidelines="\n\n".join(PAYLOADS), flags=(PAYLOADS[10],))
+    items.append(
+        {"kind": "rating", "prompt": PAYLOADS[0], "responses": [PAYLOADS[1]], "scales": scales, "priority": -1}
+    )
+    site = start(
+        items, title="</title><script>window.alarm=1</script>", guidelines="\n\n".join(PAYLOADS), flags=(PAYLOADS[10],)
+    )
     page.goto(f"{site.url}/join/{site.annotators.invite(PAYLOADS[0])}")
     page.get_by_role("button", name="Begin").click()
     page.wait_for_url("**/guide", wait_until="load")

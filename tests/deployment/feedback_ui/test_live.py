@@ -91,7 +91,9 @@ def test_the_server_ends_the_source(start):
 
 def test_fresh_comparisons_are_chosen_by_active_selection(queue):
     model = ScriptedGenerator([f"answer {n} " + "word " * n for n in range(12)])
-    rows = fresh_comparisons(model, (f"Prompt {n}?" for n in range(6)), n=3, pool=3, picked=2, wanted=2, temperature=1.0)
+    rows = fresh_comparisons(
+        model, (f"Prompt {n}?" for n in range(6)), n=3, pool=3, picked=2, wanted=2, temperature=1.0
+    )
     first, second = list(rows)
     assert len(first) == len(second) == 2
     assert all(row["strategy"] == "response_diversity" and row["wanted"] == 2 and "utility" in row for row in first)
@@ -100,6 +102,15 @@ def test_fresh_comparisons_are_chosen_by_active_selection(queue):
     assert asked.item.priority == max(row["utility"] for row in [*first, *second])
     with pytest.raises(ValueError, match=r"`picked` should be in \[1, 3\], got 4"):
         fresh_comparisons(model, [], pool=3, picked=4)
+
+
+def test_a_model_that_says_nothing_now_and_then_does_not_end_the_stream(queue):
+    model = ScriptedGenerator(["", "something"])
+    live = LiveItems(fresh_comparisons(model, ["One?", "Two?", "Three?"], n=2, pool=1, picked=1), enough=50, every=0.01)
+    live.start(queue)
+    live.wait(20)
+    assert live.state().state == "finished" and live.state().error is None
+    live.stop()
 
 
 def test_prompts_are_read_as_they_are_needed():
