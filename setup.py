@@ -16,6 +16,14 @@ EXTRAS = {
         "vaderSentiment>=3.3.2",
     ],
     "label": ["openai>=1.60", "sqlalchemy>=2.0"],
+    "ui": [
+        "fastapi>=0.115",
+        "uvicorn>=0.32",
+        "jinja2>=3.1",
+        "itsdangerous>=2.2",
+        "markdown-it-py>=3.0",
+        "sqlalchemy>=2.0",
+    ],
     "postgres": ["psycopg[binary]>=3.2"],
     "quant": ["bitsandbytes>=0.50"],
     "demo": ["gguf>=0.19"],
@@ -27,9 +35,10 @@ EXTRAS = {
         "gguf>=0.19",
         "bitsandbytes>=0.50",
         "deepspeed>=0.18",
+        "playwright>=1.50",
     ],
 }
-for name in ("safety", "eval", "label", "postgres"):  # tested with the real thing
+for name in ("safety", "eval", "label", "ui", "postgres"):  # tested with the real thing
     EXTRAS["test"] += EXTRAS[name]
 EXTRAS["all"] = sorted({package for name, group in EXTRAS.items() if name != "test" for package in group})
 
@@ -43,7 +52,15 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["rlhf_ext", "rlhf_ext.*"]),
-    package_data={"rlhf_ext": ["py.typed", "data/assistant/*", "constitution/default.yaml"]},
+    package_data={
+        "rlhf_ext": [
+            "py.typed",
+            "data/assistant/*",
+            "constitution/default.yaml",
+            "deployment/feedback_ui/templates/*",
+            "deployment/feedback_ui/static/*",
+        ]
+    },
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["rlhf-ext = rlhf_ext.cli:main"]},

@@ -1,0 +1,56 @@
+"""Files of what people are to be asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .parsing import load
+
+
+def read_items(name: str | None, wanted: int) -> list[dict[str, Any]]:
+    """Rows of items; of None there are none. Rows that do not say are asked of `wanted` people, by their number of responses.
+
+    Raises:
+        ValueError: If a line is no JSON object; it is named by its number.
+        FileNotFoundError: If there is no such file.
+    """
+    if name is None:
+        return []
+    rows = _lines(Path(name)) if name.endswith(".jsonl") else (_without_none(row) for row in load(name, "train"))
+    return [{"wanted": wanted, "kind": _kind(row), **row} for row in rows]
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    # Not through a data set: that gives all rows the same keys, and a scale of one row would be a scale of all.
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}, line {number}: not JSON ({error}).") from error
+            if not isinstance(row, dict):
+                raise ValueError(
+                    f"{path}, line {number}: expected an object with `prompt` and `responses`, got {line[:80]!r}."
+                )
+            yield row
+
+
+def _without_none(row: dict[str, Any]) -> dict[str, Any]:
+    """A data set's row without what its file did not say."""
+    return {
+        name: {key: one for key, one in value.items() if one is not None} if isinstance(value, dict) else value
+        for name, value in row.items()
+        if value is not None
+    }
+
+
+def _kind(row: dict[str, Any]) -> str:
+    """One response is rated, two are compared, more are ranked."""
+    responses = row.get("responses")
+    count = len(responses) if isinstance(responses, list) else 2
+    return {1: "rating", 2: "comparison"}.get(count, "ranking")
