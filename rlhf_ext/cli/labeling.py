@@ -53,6 +53,9 @@ class LabelArguments(WriterArguments):
         metadata={"help": "Where the two orders disagree.", "choices": ["abstain", "average"]},
     )
     min_confidence: float = field(default=0.5, metadata={"help": "Least max(p, 1 - p) for a label."})
+    truncate: bool = field(
+        default=False, metadata={"help": "Shorten what is longer than the window of a judge on this machine."}
+    )
     output_dir: str = field(default="labels", metadata={"help": "Where the labels and the judgements go."})
     store: str | None = field(
         default=None,
@@ -97,7 +100,10 @@ def label(arguments: list[str]) -> int:
     generator = _writer(options)
     settings: dict[str, Any] = {
         name: getattr(options, name)
-        for name in ("mode", "votes", "reasoning", "on_disagreement", "min_confidence", "retry_failed", "seed")
+        for name in (
+            *("mode", "votes", "reasoning", "on_disagreement"),
+            *("min_confidence", "truncate", "retry_failed", "seed"),
+        )
     }
     settings |= {"store": options.store or Path(options.output_dir) / "judgements.sqlite", "budget": budget}
     labeler = _labeler(generator, rubric, options.constitution, model=options.model, progress=True, **settings)

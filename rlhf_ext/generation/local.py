@@ -91,6 +91,17 @@ class LocalGenerator:
         targets = [self._choice_ids(index, prompt, choices) for index, prompt in enumerate(check_prompts(prompts))]
         return self._chosen(targets)
 
+    def fits(self, prompt: Prompt, choices: Sequence[str] | None = None, **sampling: Any) -> bool:
+        """Whether the model's window has room for a prompt and what is to follow: one of `choices`, or `max_new_tokens`."""
+        try:
+            if choices is None:
+                self._row(0, prompt, check_sampling(sampling), strict=True)
+            else:
+                self._choice_ids(0, prompt, check_choices(choices), strict=True)
+        except PromptTooLong:
+            return False
+        return True
+
     def each(
         self, requests: Iterable[Prompt | Request], choices: Sequence[str] | None = None, **sampling: Any
     ) -> Iterator[tuple[int, Answer | Exception]]:

@@ -10,9 +10,11 @@ from typing import Any
 from ..rewards.calling import like_prompt
 from ..stats import Estimate, length_bias
 from ..types import Completion, Prompt, text_of
+from .fitting import characters_cut
 
 RESPONSES = "responses"
-_LABEL = {"chosen", "rejected", "preference_strength", "margin", "source", "annotator", "model", "reason"}
+CUT = "characters_cut"
+_LABEL = {"chosen", "rejected", "preference_strength", "margin", "source", "annotator", "model", "reason", CUT}
 _OWN = {"prompt", RESPONSES, *_LABEL}
 
 
@@ -24,6 +26,8 @@ class Row:
     prompt: Prompt
     responses: Sequence[Completion]
     columns: Mapping[str, Any]
+    limit: int | None = None
+    """Characters of each text that a judge is shown; None is all."""
 
     def left_out(self, responses: Sequence[Completion], reason: str) -> dict[str, Any]:
         """Some of its answers as a row of what was left out."""
@@ -41,6 +45,13 @@ class Comparison:
     columns: Mapping[str, Any]
     is_given: bool = False
     """Whether the row came with the first answer as `chosen`."""
+    limit: int | None = None
+    """Characters of each text that a judge is shown; None is all."""
+
+    @property
+    def characters_cut(self) -> int:
+        """Characters of its texts that a judge is not shown."""
+        return characters_cut([self.prompt, self.first, self.second], self.limit)
 
     def left_out(self, reason: str) -> dict[str, Any]:
         """As a row of what was left out."""

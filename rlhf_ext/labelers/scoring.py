@@ -11,10 +11,11 @@ from typing import Any, Literal
 from ..data.store import Judgement, JudgementStore
 from ..rewards.functions.judged import grade_request, read_grade
 from ..stats import Estimate, paired_difference, wilson
-from ..types import Completion, Prompt, text_of
+from ..types import Completion, Message, Prompt, text_of
 from .aspects import ASPECTS, Aspect, as_aspects, version_of
 from .budget import Budget, CostEstimate
 from .comparisons import Row, responses_of, several
+from .fitting import characters_cut, fitting_limit
 from .grades import Grades, outcome, weighted_mean
 from .job import JudgementJob, Question, question_of
 from .judge import JudgeLabeler, read_text
@@ -36,9 +37,11 @@ class GradedAnswer(Valued):
             missing.
         reason (`str`, *optional*): Why it is: `failed: ...`, `unreadable: ...`, or `unfinished` where the budget did not reach.
         grades (`dict[str, Grades]`): By aspect. Empty where `value` is None.
+        characters_cut (`int`): Of request and answer, characters that the judge was not shown; see `truncate`.
     """
 
     grades: Mapping[str, Grades] = field(default_factory=dict)
+    characters_cut: int = 0
 
 
 class ScoreLabeler(JudgeLabeler):
@@ -65,6 +68,9 @@ class ScoreLabeler(JudgeLabeler):
         votes (`int`, *optional*, defaults to `1`): In text mode, how often each grade is asked for; more than one is sampled.
         temperature (`float`, *optional*, defaults to `0.7`): Of sampled votes.
         min_confidence (`float`, *optional*, defaults to `0.5`): Least max(p, 1 - p) for a label, in [0.5, 1].
+        truncate (`bool`, *optional*, defaults to `False`): Whether the longest of request and answers is shortened until a
+            question fits into the judge's window, for a [`LocalGenerator`]. The middle is left out, marked, alike in all of a row's questions;
+            `characters_cut` says how much. By default what is too long is left out with the reason.
         model (`str`, *optional*): The judge's name in provenance and keys. By default the generator's.
         store (`str`, `Path` or [`~rlhf_ext.data.store.JudgementStore`], *optional*): Where judgements are kept: a file or a URL.
             In memory by default: then a run that is stopped begins anew.
@@ -103,6 +109,7 @@ class ScoreLabeler(JudgeLabeler):
         votes: int = 1,
         temperature: float = 0.7,
         min_confidence: float = 0.5,
+        truncate: bool = False,
         model: str | None = None,
         store: str | Path | JudgementStore | None = None,
         budget: Budget | None = None,
@@ -118,6 +125,7 @@ class ScoreLabeler(JudgeLabeler):
             votes=votes,
             temperature=temperature,
             min_confidence=min_confidence,
+            truncate=truncate,
             model=model,
             store=store,
             budget=budget,
@@ -140,7 +148,7 @@ class ScoreLabeler(JudgeLabeler):
         Raises:
             ValueError: If a row has no prompt or answers; it is named.
         """
-        found = [Row(index, *row) for index, row in enumerate(responses_of(rows))]
+        found = self._fitted([Row(index, *row) for index, row in enumerate(responses_of(rows))])
         return [answer for answers in self._grade(found)[0] for answer in answers]
 
     def label(self, rows: Iterable[Mapping[str, Any]], pairs: Pairs = "best_worst") -> LabelResult:
@@ -161,7 +169,8 @@ class ScoreLabeler(JudgeLabeler):
             ValueError: If `pairs` is unknown, a row has no prompt or answers (it is named), or no row has two different ones.
         """
         check_pairs(pairs)
-        found, left_out = several(rows)
+        differing, left_out = several(rows)
+        found = self._fitted(differing)
         graded, job = self._grade(found)
         whole, unfinished = [], 0
         for row, answers in zip(found, graded, strict=True):
@@ -169,8 +178,7 @@ class ScoreLabeler(JudgeLabeler):
                 unfinished += count_pairs(len(answers), pairs)
             else:
                 whole.append((row, answers))
-        provenance = {"source": "ai", "annotator": self.annotator, "model": self.model}
-        result = prefer(whole, pairs, self._better, self.min_confidence, **provenance)
+        result = prefer(whole, pairs, self._better, self.min_confidence, self._provenance)
         return replace(
             result,
             left_out=left_out + result.left_out,
@@ -190,7 +198,7 @@ class ScoreLabeler(JudgeLabeler):
         rows = [Row(row, one[0], one[1:], {}) for row, one in enumerate(zip(prompts, first, second, strict=True))]
         open_rows = [row for row in rows if len({text_of(response).strip() for response in row.responses}) > 1]
         found: list[float | None] = [0.5] * len(rows)
-        for row, (one, other) in zip(open_rows, self._grade(open_rows)[0], strict=True):
+        for row, (one, other) in zip(open_rows, self._grade(self._fitted(open_rows))[0], strict=True):
             if _UNFINISHED in (one.reason, other.reason):
                 raise RuntimeError("The judge's budget is used up before all answers were graded.")
             found[row.row] = None
@@ -202,7 +210,7 @@ class ScoreLabeler(JudgeLabeler):
 
     def estimate(self, rows: Iterable[Mapping[str, Any]], sample: int = 16) -> CostEstimate:
         """What labelling `rows` will take, from `sample` of its questions, which are asked, kept and paid for."""
-        found, _ = several(rows)
+        found = self._fitted(several(rows)[0])
         return self._job(found).estimate(self._questions(found), self._choices(), sample, **self._sampling())
 
     def _better(self, first: GradedAnswer, second: GradedAnswer) -> float:
@@ -224,7 +232,7 @@ class ScoreLabeler(JudgeLabeler):
             }
             graded.append(
                 [
-                    self._graded(row.row, response, {name: votes[place] for name, votes in by_aspect.items()})
+                    self._graded(row, response, {name: votes[place] for name, votes in by_aspect.items()})
                     for place, response in enumerate(row.responses)
                 ]
             )
@@ -240,12 +248,10 @@ class ScoreLabeler(JudgeLabeler):
         begin alike and which a local judge reads together.
         """
         parts = {"kind": "grade", "model": self._judge_id, "choices": self._choices(), "sampling": self._sampling()}
-        digits = self.mode.reads_logprobs
         return [
-            question_of(grade_request(row.prompt, response, aspect.rubric, digits), self.seed, vote=vote, **parts)
+            question_of(request, self.seed, vote=vote, **parts)
             for row in rows
-            for aspect in self.aspects
-            for response in row.responses
+            for request in self._requests(row)
             for vote in range(self.mode.votes)
         ]
 
@@ -257,21 +263,47 @@ class ScoreLabeler(JudgeLabeler):
             return {}
         return {"max_new_tokens": 16, "temperature": self.mode.temperature}
 
-    def _graded(self, row: int, response: Completion, words: Mapping[str, Sequence[Judgement | None]]) -> GradedAnswer:
+    def _fitted(self, rows: list[Row]) -> list[Row]:
+        """With `truncate`, rows with as much of their texts as all their questions have room for."""
+
+        def limit(row: Row) -> int | None:
+            def fits(limit: int | None) -> bool:
+                return all(
+                    self.generator.fits(question, self._choices(), **self._sampling())
+                    for question in self._requests(replace(row, limit=limit))
+                )
+
+            return fitting_limit([row.prompt, *row.responses], fits)
+
+        return [replace(row, limit=limit(row)) for row in rows] if self.truncate else rows
+
+    def _requests(self, row: Row) -> list[list[Message]]:
+        """What is asked about a row: for each aspect its answers."""
+        digits = self.mode.reads_logprobs
+        return [
+            grade_request(row.prompt, response, aspect.rubric, digits, row.limit)
+            for aspect in self.aspects
+            for response in row.responses
+        ]
+
+    def _graded(self, row: Row, response: Completion, words: Mapping[str, Sequence[Judgement | None]]) -> GradedAnswer:
         grades = {}
+        cut = characters_cut([row.prompt, response], row.limit)
         for name, votes in words.items():
             if None in votes:
-                return GradedAnswer(row, response, None, _UNFINISHED)
+                return GradedAnswer(row.row, response, None, _UNFINISHED)
             read = _read([vote for vote in votes if vote is not None])
             if isinstance(read, str):
-                return GradedAnswer(row, response, None, f"{read} (aspect {name!r})")
+                return GradedAnswer(row.row, response, None, f"{read} (aspect {name!r})")
             grades[name] = read
-        return GradedAnswer(row, response, weighted_mean(list(grades.values()), self.weights), None, grades)
+        return GradedAnswer(row.row, response, weighted_mean(list(grades.values()), self.weights), None, grades, cut)
 
     def _measures(self, answers: Sequence[GradedAnswer]) -> dict[str, Estimate]:
         """The share of answers that got grades, and the mean grade by aspect."""
         graded = [answer for answer in answers if answer.value is not None]
         found = {"graded": wilson(len(graded), len(answers))} if answers else {}
+        if self.truncate and graded:
+            found["truncated"] = wilson(sum(answer.characters_cut > 0 for answer in graded), len(graded))
         for aspect in self.aspects if graded else []:
             means = [answer.grades[aspect.name].mean for answer in graded]
             rows = [answer.row for answer in graded]

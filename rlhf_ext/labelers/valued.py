@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, TypeVar
@@ -70,7 +70,7 @@ def prefer(
     pairs: Pairs,
     better: Callable[[V, V], float],
     min_confidence: float,
-    **provenance: Any,
+    provenance: Callable[[Comparison], Mapping[str, Any]],
 ) -> LabelResult:
     """Preferences from answers with values; those without are left out, each with its reason.
 
@@ -79,7 +79,7 @@ def prefer(
         pairs (`str`): See [`Pairs`].
         better (`Callable`): p(the first of two answers is better).
         min_confidence (`float`): Least max(p, 1 - p) for a label.
-        **provenance: Columns that say where labels come from.
+        provenance (`Callable`): Columns that say where a pair's label comes from.
     """
     preferences: list[dict[str, Any]] = []
     left_out: list[dict[str, Any]] = []
@@ -93,13 +93,13 @@ def prefer(
             continue
         for first, second in pick_pairs([value for _, value in known], pairs):
             (one, value), (other, other_value) = known[first], known[second]
-            pair = Comparison(row.row, row.prompt, one.response, other.response, row.columns)
+            pair = Comparison(row.row, row.prompt, one.response, other.response, row.columns, limit=row.limit)
             p, margin = better(one, other), value - other_value
             judged.append((pair, p))
             if reason := abstention(p, margin, min_confidence):
                 left_out.append(pair.left_out(reason))
                 continue
             margin = round(margin if p >= 0.5 else -margin, 6)
-            preferences.append(pair.labelled(p, margin=margin, **provenance))
+            preferences.append(pair.labelled(p, margin=margin, **provenance(pair)))
     measures = {"labelled": wilson(len(preferences), len(judged))} if judged else {}
     return LabelResult(preferences, left_out, measures | length_measure(judged))
