@@ -4,12 +4,13 @@ from .aspects import ASPECTS, Aspect
 from .best_of import best_of_n, best_of_n_dataset
 from .budget import Budget, CostEstimate
 from .candidates import sample_candidates
+from .graded import GradedAnswer
 from .grades import Grades
 from .pairwise import PairwiseLabeler
 from .result import LabelResult
 from .rewards import from_rewards
 from .rubric import RUBRICS, PairRubric
-from .scoring import GradedAnswer, ScoreLabeler
+from .scoring import ScoreLabeler
 
 __all__ = [
     "ASPECTS",

@@ -11,9 +11,10 @@ from ..data.store import Judgement, JudgementStore
 from ..stats import Estimate, position_bias, wilson
 from ..types import Completion, Prompt, text_of
 from .budget import Budget, CostEstimate
-from .comparisons import Comparison, comparisons_of, length_measure, unsure
+from .comparisons import Comparison, comparisons_of, unsure
 from .job import JudgementJob, Question
 from .judge import JudgeLabeler, check_confidence, read_text
+from .measures import Judged, pair_measures
 from .pair_questions import UNFINISHED, PairQuestions
 from .result import LabelResult
 from .rubric import RUBRICS, PairRubric, read_choice
@@ -127,11 +128,11 @@ class PairwiseLabeler(JudgeLabeler):
     def label(self, rows: Iterable[Mapping[str, Any]]) -> LabelResult:
         """Preferences from rows with a `prompt` and its `responses` (or `chosen` and `rejected`, to be judged anew).
 
-        All pairs of different answers in a row are compared; how often labels agree with a given `chosen` is among the
-        measures. The same call on the same store goes on where it was stopped.
+        All pairs of different answers in a row are compared. The same call on the same store goes on where it was stopped.
 
         Args:
-            rows (`Dataset` or `list[dict]`): Text or messages. Other columns are kept.
+            rows (`Dataset` or `list[dict]`): Text or messages. Rows may say which models wrote the answers (`models`, or
+                `chosen_model` and `rejected_model`). Other columns are kept.
 
         Returns:
             [`LabelResult`].
@@ -209,14 +210,16 @@ class PairwiseLabeler(JudgeLabeler):
         answers = [one for one in given if isinstance(one, Judgement)]
         if len(answers) < len(given):
             return Verdict(reason=next(one for one in given if isinstance(one, str)))
+        votes = [self._read(one) for one in answers]
+        read = [vote if isinstance(vote, float) else None for vote in votes]
         shown = []
         for start in (0, self.mode.votes):
-            votes = [self._read(one) for one in answers[start : start + self.mode.votes]]
-            read = [vote for vote in votes if isinstance(vote, float)]
-            if not read:
-                return Verdict(reason=next(vote for vote in votes if isinstance(vote, str)))
-            shown.append(self._clamped(sum(read) / len(read)))
-        return Verdict((shown[0], shown[1]))
+            order = [vote for vote in read[start : start + self.mode.votes] if vote is not None]
+            if not order:
+                return Verdict(reason=next(vote for vote in votes[start:] if isinstance(vote, str)))
+            shown.append(self._clamped(sum(order) / len(order)))
+        for_first = [vote if vote is None or place < self.mode.votes else 1 - vote for place, vote in enumerate(read)]
+        return Verdict((shown[0], shown[1]), votes=tuple(for_first) if self.mode.votes > 1 else ())
 
     def _read(self, judgement: Judgement) -> float | str:
         """p(the answer shown first is better), or why it is not known."""
@@ -238,20 +241,15 @@ class PairwiseLabeler(JudgeLabeler):
         judged = [(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.shown is not None]
         if not judged:
             return {}
-        kept = sum(self._abstains(verdict) is None for _, verdict in judged)
-        rows = [pair.row for pair, _ in judged]
         forward, backward = zip(*(verdict.shown for _, verdict in judged if verdict.shown is not None), strict=True)
         found = {
-            "labelled": wilson(kept, len(judged)),
             "orders_agree": wilson(sum(verdict.orders_agree for _, verdict in judged), len(judged)),
-            "position_bias": position_bias(forward, backward, rows),
+            "position_bias": position_bias(forward, backward, [pair.row for pair, _ in judged]),
         }
-        given = [verdict.p > 0.5 for pair, verdict in judged if pair.is_given and not self._abstains(verdict)]
-        if given:
-            found["agrees_with_given"] = wilson(sum(given), len(given))
         if self.truncate:
             found["truncated"] = wilson(sum(pair.characters_cut > 0 for pair, _ in judged), len(judged))
-        return found | length_measure([(pair, verdict.p) for pair, verdict in judged])
+        said = [Judged(pair, one.p, self._abstains(one) is None, one.votes) for pair, one in judged]
+        return pair_measures(said, self.model) | found
 
 
 def _asked(questions: Sequence[Question | str]) -> list[Question]:

@@ -23,7 +23,15 @@ class LabelResult:
         preferences (`list[dict]`): Rows with `prompt`, `chosen`, `rejected`, `preference_strength`, provenance (`source`,
             `annotator`, `model`) and the columns that came in; in the order of the input.
         left_out (`list[dict]`): Rows that got no label, each with the `reason`.
-        measures (`dict[str, Estimate]`, *optional*): What is known of the labels: abstentions, position bias, length bias.
+        measures (`dict[str, Estimate]`, *optional*): What is known of the labels, as far as the rows tell:
+
+            - `labelled`: the share of judged pairs that became a label.
+            - `orders_agree`, `position_bias`, `length_bias`: as in [`~rlhf_ext.stats`].
+            - `own_preferred`: p(the judge's own answer is better) less 0.5, where rows name the models that wrote the answers;
+              `self_preference`: the same less what given labels find in them.
+            - `agrees_with_given`, `kappa_with_given` (Cohen's): of labels with those that rows came with.
+            - `votes_alpha` (Krippendorff's): of single votes, both orders together; of grades by aspect.
+            - `truncated`: the share of which a judge was not shown all. `graded`, `grade_...`: of answers, by aspect.
         unfinished (`int`, *optional*, defaults to `0`): Comparisons that the budget did not reach. They are neither in
             `preferences` nor in `left_out`: the same call with a larger budget goes on with them.
         spent (`dict`, *optional*): Requests, tokens and cost of the job so far.

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ..data.store import Judgement, JudgementStore
-from ..rewards.functions.judged import grade_request, read_grade
-from ..stats import Estimate, paired_difference, wilson
+from ..rewards.functions.judged import grade_request
 from ..types import Completion, Message, Prompt, text_of
 from .aspects import ASPECTS, Aspect, as_aspects, version_of
 from .budget import Budget, CostEstimate
-from .comparisons import Row, responses_of, several
+from .comparisons import Row, rows_of, several
 from .fitting import characters_cut, fitting_limit
-from .grades import Grades, outcome, weighted_mean
+from .graded import GradedAnswer, grade_measures, read_votes
+from .grades import outcome, weighted_mean
 from .job import JudgementJob, Question, question_of
-from .judge import JudgeLabeler, read_text
+from .judge import JudgeLabeler
 from .result import LabelResult
-from .valued import Pairs, Valued, abstention, check_pairs, count_pairs, prefer
+from .valued import Pairs, abstention, check_pairs, count_pairs, prefer
 
 DIGITS = [str(digit) for digit in range(10)]
 """Grades as a judge's log-probabilities are read: 0 to 9 for 1 to 10, each one token."""
 _UNFINISHED = "unfinished"
-
-
-@dataclass(frozen=True)
-class GradedAnswer(Valued):
-    """An answer with its grades.
-
-    Args:
-        row (`int`), response (`str` or `list[dict]`): Index of its row, and the answer.
-        value (`float`, *optional*): The expected grade over all aspects by their weights, in [1, 10]. None where a grade is
-            missing.
-        reason (`str`, *optional*): Why it is: `failed: ...`, `unreadable: ...`, or `unfinished` where the budget did not reach.
-        grades (`dict[str, Grades]`): By aspect. Empty where `value` is None.
-        characters_cut (`int`): Of request and answer, characters that the judge was not shown; see `truncate`.
-    """
-
-    grades: Mapping[str, Grades] = field(default_factory=dict)
-    characters_cut: int = 0
 
 
 class ScoreLabeler(JudgeLabeler):
@@ -148,7 +130,7 @@ class ScoreLabeler(JudgeLabeler):
         Raises:
             ValueError: If a row has no prompt or answers; it is named.
         """
-        found = self._fitted([Row(index, *row) for index, row in enumerate(responses_of(rows))])
+        found = self._fitted(rows_of(rows))
         return [answer for answers in self._grade(found)[0] for answer in answers]
 
     def label(self, rows: Iterable[Mapping[str, Any]], pairs: Pairs = "best_worst") -> LabelResult:
@@ -178,11 +160,16 @@ class ScoreLabeler(JudgeLabeler):
                 unfinished += count_pairs(len(answers), pairs)
             else:
                 whole.append((row, answers))
-        result = prefer(whole, pairs, self._better, self.min_confidence, self._provenance)
+        result = prefer(whole, pairs, self._better, self.min_confidence, self._provenance, self.model)
         return replace(
             result,
             left_out=left_out + result.left_out,
-            measures=result.measures | self._measures([answer for _, answers in whole for answer in answers]),
+            measures=result.measures
+            | grade_measures(
+                [answer for _, answers in whole for answer in answers],
+                [aspect.name for aspect in self.aspects],
+                self.truncate,
+            ),
             unfinished=unfinished,
             spent=vars(self.store.spent(job.name)),
         )
@@ -287,34 +274,14 @@ class ScoreLabeler(JudgeLabeler):
         ]
 
     def _graded(self, row: Row, response: Completion, words: Mapping[str, Sequence[Judgement | None]]) -> GradedAnswer:
-        grades = {}
-        cut = characters_cut([row.prompt, response], row.limit)
+        grades, written = {}, {}
         for name, votes in words.items():
             if None in votes:
                 return GradedAnswer(row.row, response, None, _UNFINISHED)
-            read = _read([vote for vote in votes if vote is not None])
+            read = read_votes([vote for vote in votes if vote is not None])
             if isinstance(read, str):
                 return GradedAnswer(row.row, response, None, f"{read} (aspect {name!r})")
-            grades[name] = read
-        return GradedAnswer(row.row, response, weighted_mean(list(grades.values()), self.weights), None, grades, cut)
-
-    def _measures(self, answers: Sequence[GradedAnswer]) -> dict[str, Estimate]:
-        """The share of answers that got grades, and the mean grade by aspect."""
-        graded = [answer for answer in answers if answer.value is not None]
-        found = {"graded": wilson(len(graded), len(answers))} if answers else {}
-        if self.truncate and graded:
-            found["truncated"] = wilson(sum(answer.characters_cut > 0 for answer in graded), len(graded))
-        for aspect in self.aspects if graded else []:
-            means = [answer.grades[aspect.name].mean for answer in graded]
-            rows = [answer.row for answer in graded]
-            found[f"grade_{aspect.name}"] = paired_difference([0.0] * len(means), means, clusters=rows)
-        return found
-
-
-def _read(votes: Sequence[Judgement]) -> Grades | str:
-    """One answer's grades, or why there are none."""
-    if votes[0].result is not None and "logprobs" in votes[0].result:
-        return Grades(tuple(math.exp(logprob) for logprob in votes[0].result["logprobs"]))
-    words = [read_text(vote, read_grade) for vote in votes]
-    read = [word for word in words if isinstance(word, float)]
-    return Grades.of_votes(read) if read else next(word for word in words if isinstance(word, str))
+            grades[name], written[name] = read
+        value = weighted_mean(list(grades.values()), self.weights)
+        cut = characters_cut([row.prompt, response], row.limit)
+        return GradedAnswer(row.row, response, value, None, grades, written, cut)
