@@ -1,4 +1,4 @@
-"""The command line: `rlhf-ext demo | run | label | revise | reward | validate | dpo | ppo`.
+"""The command line: `rlhf-ext demo | run | sample | label | revise | reward | validate | dpo | ppo`.
 
 Arguments are TRL's: every field of a configuration is a flag, and `--config FILE` reads them from YAML. A user's
 mistake ends in one line on stderr and exit code 2; `RLHF_EXT_TRACEBACK=1` shows where it came from.
@@ -19,7 +19,8 @@ What RLHF needs and TRL does not have.
 commands:
   demo     the whole job on SmolLM2-135M-Instruct, on two cores in minutes (--algorithm ppo|dpo, --tiny)
   run      preferences in, an aligned and measured model out (--model_name, --preferences, --algorithm, ...)
-  label    preferences from a language model that judges pairs of answers
+  sample   answers to prompts from one or more models, for label to choose among
+  label    preferences from a language model that compares answers, or grades them
   revise   answers criticised and revised by a constitution, as data sets
   reward   train a reward model
   validate measure a reward model on held-out preferences; with --thresholds, exit code 1 where it fails them
@@ -33,6 +34,7 @@ commands:
 _COMMANDS = {
     "demo": "jobs",
     "run": "jobs",
+    "sample": "sampling",
     "label": "labeling",
     "revise": "labeling",
     "reward": "training",

@@ -1,8 +1,9 @@
 """AI feedback: judges that compare or grade answers, and labels that say how far they can be trusted."""
 
 from .aspects import ASPECTS, Aspect
+from .best_graded import best_graded
 from .best_of import best_of_n, best_of_n_dataset
-from .budget import Budget, CostEstimate
+from .budget import Budget, BudgetUsedUp, CostEstimate
 from .candidates import sample_candidates
 from .graded import GradedAnswer
 from .grades import Grades
@@ -17,6 +18,7 @@ __all__ = [
     "RUBRICS",
     "Aspect",
     "Budget",
+    "BudgetUsedUp",
     "CostEstimate",
     "GradedAnswer",
     "Grades",
@@ -24,6 +26,7 @@ __all__ = [
     "PairRubric",
     "PairwiseLabeler",
     "ScoreLabeler",
+    "best_graded",
     "best_of_n",
     "best_of_n_dataset",
     "from_rewards",

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..data.store import Judgement
 from ..generation import Answer, Unanswered
 from ..stats import Estimate, bootstrap_mean
 from ..types import Prompt
+
+
+class BudgetUsedUp(RuntimeError):
+    """The budget does not reach for all that was asked; what was answered is kept, and a larger one goes on with the rest."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ class Budget:
         """What a question may cost at most: a token is a byte at least, and templates add some."""
         read = len(json.dumps(prompt, ensure_ascii=False).encode()) + 64
         return attempts * self.cost(read, max_new_tokens)
+
+    def less(self, spent: Mapping[str, float]) -> Budget:
+        """What is left after `spent` (`requests`, `cost`, as in [`LabelResult`]), for more work on the same money."""
+        requests = None if self.max_requests is None else max(0, self.max_requests - int(spent["requests"]))
+        cost = None if self.max_cost is None else max(0.0, self.max_cost - spent["cost"])
+        return replace(self, max_requests=requests, max_cost=cost)
 
     def cost(self, input_tokens: int, output_tokens: int) -> float:
         """What tokens cost."""

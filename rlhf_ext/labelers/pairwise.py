@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ..data.store import Judgement, JudgementStore
 from ..stats import Estimate, position_bias, wilson
 from ..types import Completion, Prompt, text_of
-from .budget import Budget, CostEstimate
+from .budget import Budget, BudgetUsedUp, CostEstimate
 from .comparisons import Comparison, comparisons_of, unsure
 from .job import JudgementJob, Question
 from .judge import JudgeLabeler, check_confidence, read_text
@@ -161,7 +161,7 @@ class PairwiseLabeler(JudgeLabeler):
         """p(first is better) for each row, None where it abstains; equal answers are a tie.
 
         Raises:
-            RuntimeError: If the budget does not reach.
+            BudgetUsedUp: If the budget does not reach.
         """
         pairs = [Comparison(row, *answers, {}) for row, answers in enumerate(zip(prompts, first, second, strict=True))]
         open_pairs = [pair for pair in pairs if text_of(pair.first).strip() != text_of(pair.second).strip()]
@@ -169,7 +169,7 @@ class PairwiseLabeler(JudgeLabeler):
         verdicts, _ = self._judge(self._fitted(open_pairs))
         for pair, verdict in zip(open_pairs, verdicts, strict=True):
             if verdict.reason == UNFINISHED:
-                raise RuntimeError("The judge's budget is used up before all answers were compared.")
+                raise BudgetUsedUp("The judge's budget is used up before all answers were compared.")
             found[pair.row] = None if self._abstains(verdict) else verdict.p
         return found
 

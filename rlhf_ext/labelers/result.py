@@ -69,8 +69,6 @@ class LabelResult:
         Returns:
             `Path`: the file with the preferences.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         summary = {
             "labels": len(self.preferences),
             "left_out": self.reasons,
@@ -78,10 +76,9 @@ class LabelResult:
             "measures": {name: one.to_dict() for name, one in self.measures.items()},
             "spent": self.spent,
         }
-        _write(folder / "preferences.jsonl", self.preferences)
-        _write(folder / "left_out.jsonl", self.left_out)
-        _write(folder / "labels.json", [summary])
-        return folder / "preferences.jsonl"
+        write_rows(folder, "left_out.jsonl", self.left_out)
+        write_rows(folder, "labels.json", [summary])
+        return write_rows(folder, "preferences.jsonl", self.preferences)
 
     def __str__(self) -> str:
         lines = [f"{len(self.preferences)} labels, {len(self.left_out)} rows left out"]
@@ -97,8 +94,12 @@ class LabelResult:
         return "\n".join([*lines, f"spent: {spent}"] if spent else lines)
 
 
-def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_rows(folder: str | Path, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Writes rows as lines of JSON, whole or not at all; gives the file."""
+    path = Path(folder) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     os.replace(partial, path)
+    return path

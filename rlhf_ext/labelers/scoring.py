@@ -11,7 +11,7 @@ from ..data.store import Judgement, JudgementStore
 from ..rewards.functions.judged import grade_request
 from ..types import Completion, Message, Prompt, text_of
 from .aspects import ASPECTS, Aspect, as_aspects, version_of
-from .budget import Budget, CostEstimate
+from .budget import Budget, BudgetUsedUp, CostEstimate
 from .comparisons import Row, rows_of, several
 from .fitting import characters_cut, fitting_limit
 from .graded import GradedAnswer, grade_measures, read_votes
@@ -180,14 +180,14 @@ class ScoreLabeler(JudgeLabeler):
         """p(first is better) for each row, None where it abstains or an answer has no grade; equal answers are a tie.
 
         Raises:
-            RuntimeError: If the budget does not reach.
+            BudgetUsedUp: If the budget does not reach.
         """
         rows = [Row(row, one[0], one[1:], {}) for row, one in enumerate(zip(prompts, first, second, strict=True))]
         open_rows = [row for row in rows if len({text_of(response).strip() for response in row.responses}) > 1]
         found: list[float | None] = [0.5] * len(rows)
         for row, (one, other) in zip(open_rows, self._grade(self._fitted(open_rows))[0], strict=True):
             if _UNFINISHED in (one.reason, other.reason):
-                raise RuntimeError("The judge's budget is used up before all answers were graded.")
+                raise BudgetUsedUp("The judge's budget is used up before all answers were graded.")
             found[row.row] = None
             if one.value is not None and other.value is not None:
                 p = self._better(one, other)

@@ -17,7 +17,7 @@ from rlhf_ext.generation.probing import Abilities
 from rlhf_ext.labelers import Budget, ScoreLabeler, best_of_n, best_of_n_dataset, sample_candidates
 
 
-@pytest.mark.parametrize("name", ["candidates", "best_of"])
+@pytest.mark.parametrize("name", ["candidates", "best_of", "best_graded"])
 def test_examples(name):
     assert doctest.testmod(importlib.import_module(f"rlhf_ext.labelers.{name}")).failed == 0
 
