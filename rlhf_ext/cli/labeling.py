@@ -81,6 +81,7 @@ class ReviseArguments(WriterArguments):
     max_new_tokens: int = field(default=512, metadata={"help": "Longest answer, critique or revision, in tokens."})
     temperature: float = field(default=0.7, metadata={"help": "Of answers, critiques and revisions."})
     output_dir: str = field(default="revisions", metadata={"help": "Where data sets and steps go."})
+    retry_failed: bool = field(default=False, metadata={"help": "Ask again what got no answer in an earlier run."})
     seed: int = field(default=0, metadata={"help": "Draws principles, seeds the sampling."})
 
 
@@ -125,6 +126,7 @@ def revise(arguments: list[str]) -> int:
         options.rounds,
         judge=judge,
         store=folder / "steps.jsonl",
+        retry_failed=options.retry_failed,
         model=options.model,
         seed=options.seed,
         max_new_tokens=options.max_new_tokens,
