@@ -15,6 +15,7 @@ class AccessArguments:
         default="OPENAI_API_KEY", metadata={"help": "Environment variable with the endpoint's key."}
     )
     max_concurrency: int = field(default=8, metadata={"help": "Requests at the same time."})
+    max_wait: float = field(default=600.0, metadata={"help": "Seconds that an endpoint may ask to wait."})
     batch_size: int = field(default=16, metadata={"help": "Prompts a batch of a model on this machine."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Whether the model may bring its own code."})
 
@@ -59,7 +60,8 @@ def generator_of(options: AccessArguments, model: str, base_url: str | None) -> 
     from ..generation import EndpointGenerator, LocalGenerator
 
     if base_url is not None:
-        return EndpointGenerator(base_url, model, options.api_key_env, options.max_concurrency)
+        access = {name: getattr(options, name) for name in ("api_key_env", "max_concurrency", "max_wait")}
+        return EndpointGenerator(base_url, model, **access)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -25,6 +25,9 @@ class Budget:
     What one more question may take at most is set aside before it is sent: all its retries, a token for each byte of the
     prompt, and the longest answer. So a job may end a few questions short of a limit, never past it.
 
+    What it does not hold for: an endpoint is probed for what it can do when a labeler is made, before there is a job to count
+    it for. That is five requests of at most 20 tokens in and 32 out, and their retries.
+
     Args:
         max_requests (`int`, *optional*): Requests that may be sent, retries included.
         max_cost (`float`, *optional*): Money that may be spent, in the unit of the prices.

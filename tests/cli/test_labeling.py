@@ -84,7 +84,8 @@ def test_label_and_revise_with_a_model_on_this_machine(answers, tiny, tmp_path, 
 )
 def test_a_mistake_in_labelling_is_one_line(answers, tiny, capsys, extra, match, monkeypatch):
     monkeypatch.setattr(
-        "rlhf_ext.generation.endpoint.EndpointGenerator.__init__.__defaults__", ("OPENAI_API_KEY", 8, 1.0, 0, False)
+        "rlhf_ext.generation.endpoint.EndpointGenerator.__init__.__defaults__",
+        ("OPENAI_API_KEY", 8, 1.0, 0, 600.0, False),
     )
     arguments = [answers if part == "DATA" else part for part in extra]
     assert main(["label", "--model", tiny, *arguments]) == 2
