@@ -7,16 +7,15 @@ read before. Two levels are shared: the beginning of all rows, and that of rows 
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
-from transformers.utils import logging
-
-logger = logging.get_logger(__name__)
 
 LEAST = 16
 """Tokens that must be in common to be worth a forward pass of their own."""
@@ -85,6 +84,11 @@ class PrefixReader:
 
     def __init__(self, model: Any):
         self.model = model
+        base = next(
+            (module for module in model.modules() if isinstance(module, PreTrainedModel)), model
+        )  # inside PEFT's
+        # Renamed in transformers 5.24; models that bring their own code keep the old name.
+        self._cache_name = "cache" if "cache" in inspect.signature(base.forward).parameters else "past_key_values"
         self.is_plain: bool | None = (
             None  # not known before the first pass: whether the cache is one of keys and values
         )
@@ -143,8 +147,9 @@ class PrefixReader:
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=state.cache,
             use_cache=True,
             logits_to_keep=keep,
+            **{self._cache_name: state.cache},
         )
-        return _State(output.past_key_values, mask, state.lengths + added.sum(dim=1)), output.logits
+        cache = next(output[name] for name in ("cache", "past_key_values") if name in output)
+        return _State(cache, mask, state.lengths + added.sum(dim=1)), output.logits

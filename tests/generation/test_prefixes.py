@@ -1,5 +1,7 @@
 """Reading what rows have in common once gives what reading each row whole gives."""
 
+import inspect
+
 import pytest
 import torch
 from transformers import (
@@ -14,6 +16,16 @@ from transformers import (
 )
 
 from rlhf_ext.generation.prefixes import PrefixReader, common_length, plan
+
+CACHE = "cache" if "cache" in inspect.signature(LlamaForCausalLM.forward).parameters else "past_key_values"
+
+
+class OldOutput(dict):
+    """What a model gave before the cache was renamed."""
+
+    def __init__(self, logits, past_key_values):
+        super().__init__(logits=logits, past_key_values=past_key_values)
+        self.logits, self.past_key_values = logits, past_key_values
 
 
 def ids(count, seed):
@@ -96,3 +108,32 @@ def test_a_row_within_another_keeps_its_tail():
     assert common_length([short, long]) == 40
     common, _ = plan([short, long], tail=3)
     assert common == 37
+
+
+@pytest.mark.parametrize("name", sorted({CACHE, "past_key_values"}))
+def test_the_cache_goes_by_the_name_that_the_model_has_for_it(rows, name):
+    model = next(models()).eval()
+    forward, calls = model.forward, []
+
+    if name == CACHE:
+
+        def renamed(input_ids=None, **kwargs):
+            calls.append({key: value for key, value in kwargs.items() if key != CACHE})
+            return forward(input_ids=input_ids, **kwargs)
+
+        renamed.__signature__ = inspect.signature(forward)
+    else:  # as before transformers 5.24, in what models bring with them
+
+        def renamed(input_ids=None, past_key_values=None, **kwargs):
+            calls.append(kwargs)
+            output = forward(input_ids=input_ids, **{CACHE: past_key_values}, **kwargs)
+            return OldOutput(output.logits, output[CACHE])
+
+    model.forward = renamed
+    common, groups = plan(rows, tail=1)
+    with torch.no_grad():
+        reader = PrefixReader(model)
+        found = reader.last_logits(reader.begin(rows[0][:common]), rows, groups, count=1)
+        whole = forward(input_ids=torch.tensor([rows[groups[0][0]]])).logits[0]
+    assert torch.allclose(found[0][-1:], whole[-1:], atol=1e-4)
+    assert calls and not any({"cache", "past_key_values"} & given.keys() for given in calls)
