@@ -47,7 +47,7 @@ def test_choices_after_an_empty_prompt_and_a_chat(llama):
     )
     chat = [{"role": "user", "content": "Which?"}]
     assert generator.choice_logprobs([chat], ["x", "yz"])[0] == pytest.approx(
-        choices_by_hand(llama, tokenizer, "<s>user:Which?\n<s>assistant:", ["x", "yz"]), abs=1e-5
+        choices_by_hand(llama, tokenizer, "<s>user:Which?\n<s>assistant:", ["x", "yz"]), abs=1e-4
     )
 
 
