@@ -11,8 +11,6 @@ import yaml
 from rlhf_ext import RewardModel, assistant_preferences
 from rlhf_ext.cli import main
 
-from .labelers.endpoint import Endpoint, rows
-
 QUICK = {"gradient_checkpointing": False, "max_steps": 2}
 
 
@@ -69,7 +67,7 @@ def test_an_unknown_command_as_a_process():
     assert result.returncode == 2
     assert (
         result.stderr
-        == "rlhf-ext: unknown command 'trian'; there are demo, run, label, revise, reward, validate, dpo, ppo.\n"
+        == "rlhf-ext: unknown command 'trian'; there are demo, run, sample, label, revise, reward, validate, dpo, ppo.\n"
     )
 
 
@@ -211,82 +209,3 @@ def test_a_mistake_in_validating_is_one_line(reward_folder, data, gate, capsys, 
     assert line.startswith("rlhf-ext: ")
     assert match in line
     assert not (data / "validation").exists()
-
-
-@pytest.fixture
-def answers(tmp_path, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    path = tmp_path / "answers.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows(12)))
-    return str(path)
-
-
-def test_label_with_an_endpoint_within_a_budget(answers, tmp_path, capsys):
-    with Endpoint() as endpoint:
-        command = ["label", "--data", answers, "--model", "judge", "--base_url", endpoint.url, "--rubric", "helpful"]
-        command += ["--output_dir", str(tmp_path / "labels"), "--mode", "text"]
-        assert main([*command, "--estimate", "--input_price", "1"]) == 0
-        assert "24 questions, about 24 requests" in capsys.readouterr().out
-        assert main([*command, "--max_requests", "24"]) == 1, "retries are set aside: the last ones are not reached"
-        assert "the budget is used up" in capsys.readouterr().out
-        assert main(command) == 0
-    assert "12 labels, 0 rows left out" in capsys.readouterr().out
-    labelled = [json.loads(line) for line in (tmp_path / "labels/preferences.jsonl").read_text().splitlines()]
-    assert len(labelled) == 12 and all("good" in row["chosen"] and row["model"] == "judge" for row in labelled)
-    assert max(count for content, count in endpoint.answered.items() if "Answer 1:" in content) == 1
-
-
-def test_label_and_revise_with_a_model_on_this_machine(answers, tiny, tmp_path, capsys):
-    command = [
-        "label",
-        "--data",
-        answers,
-        "--model",
-        tiny,
-        "--constitution",
-        "default",
-        "--on_disagreement",
-        "average",
-    ]
-    assert main([*command, "--output_dir", str(tmp_path / "labels")]) == 0
-    assert "orders agree" in capsys.readouterr().out
-    command = [
-        "revise",
-        "--prompts",
-        answers,
-        "--model",
-        tiny,
-        "--rounds",
-        "1",
-        "--max_new_tokens",
-        "8",
-        "--judged",
-        "true",
-    ]
-    assert main([*command, "--output_dir", str(tmp_path / "revisions")]) == 0
-    out = capsys.readouterr().out
-    assert "sft " in out and "preferences " in out
-    names = {path.name for path in (tmp_path / "revisions").iterdir()}
-    assert {"sft.jsonl", "sft_left_out.jsonl", "preferences.jsonl", "steps.jsonl"} <= names
-
-
-@pytest.mark.parametrize(
-    ("extra", "match"),
-    [
-        ((), "--data is needed"),
-        (("--data", "no/such.jsonl"), "No such file: no/such.jsonl"),
-        (
-            ("--data", "DATA", "--base_url", "http://127.0.0.1:9/v1"),
-            "The endpoint cannot be used: http://127.0.0.1:9/v1",
-        ),
-        (("--data", "DATA", "--max_budget", "1"), "`max_cost` needs `input_price` and `output_price`"),
-        (("--data", "DATA", "--constitution", "no.yaml"), "no.yaml"),
-    ],
-)
-def test_a_mistake_in_labelling_is_one_line(answers, tiny, capsys, extra, match, monkeypatch):
-    monkeypatch.setattr(
-        "rlhf_ext.generation.endpoint.EndpointGenerator.__init__.__defaults__", ("OPENAI_API_KEY", 8, 1.0, 0, False)
-    )
-    arguments = [answers if part == "DATA" else part for part in extra]
-    assert main(["label", "--model", tiny, *arguments]) == 2
-    assert match in complaint(capsys)

@@ -1,4 +1,4 @@
-"""The command line: `rlhf-ext demo | run | label | revise | feedback | reward | validate | dpo | ppo`.
+"""The command line: `rlhf-ext COMMAND`; without one it lists what there is.
 
 Arguments are TRL's: every field of a configuration is a flag, and `--config FILE` reads them from YAML. A user's
 mistake ends in one line on stderr and exit code 2; `RLHF_EXT_TRACEBACK=1` shows where it came from.
@@ -19,7 +19,8 @@ What RLHF needs and TRL does not have.
 commands:
   demo     the whole job on SmolLM2-135M-Instruct, on two cores in minutes (--algorithm ppo|dpo, --tiny)
   run      preferences in, an aligned and measured model out (--model_name, --preferences, --algorithm, ...)
-  label    preferences from a language model that judges pairs of answers
+  sample   answers to prompts from one or more models, for label to choose among
+  label    preferences from a language model that compares answers, or grades them
   revise   answers criticised and revised by a constitution, as data sets
   feedback a page on which people compare, rate and rank answers (--items, --invite, --model, ...)
   reward   train a reward model
@@ -34,6 +35,7 @@ commands:
 _COMMANDS = {
     "demo": "jobs",
     "run": "jobs",
+    "sample": "sampling",
     "label": "labeling",
     "revise": "labeling",
     "feedback": "feedback",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .feedback_items import read_items
-from .labeling import WriterArguments, _writer
+from .writers import WriterArguments, generator_of
 from .parsing import load, parse
 
 _HELP = """\
@@ -229,7 +229,7 @@ def _fresh(live: LiveArguments, options: ServeArguments) -> Any:
 
         reward = RewardModel(live.reward)
     return fresh_comparisons(
-        _writer(live),
+        generator_of(live, live.model, live.base_url),
         prompts,
         reward=reward,
         strategy=live.strategy,

@@ -1,4 +1,4 @@
-"""`rlhf-ext label` and `revise`: preferences from a judge, and from a constitution."""
+"""`rlhf-ext label` and `revise`: preferences and best answers by a judge, and by a constitution."""
 
 from __future__ import annotations
 
@@ -9,31 +9,37 @@ from pathlib import Path
 from typing import Any
 
 from .parsing import load, parse
+from .writers import CostArguments, WriterArguments, generator_of, needed, settings_of
 
 
-@dataclass
-class WriterArguments:
-    """A language model: on this machine, or behind an endpoint."""
-
-    model: str = field(metadata={"help": "Folder or hub name of the model; with --base_url, its name there."})
-    base_url: str | None = field(
-        default=None, metadata={"help": "OpenAI-compatible endpoint, such as http://localhost:8000/v1."}
-    )
-    api_key_env: str = field(
-        default="OPENAI_API_KEY", metadata={"help": "Environment variable with the endpoint's key."}
-    )
-    max_concurrency: int = field(default=8, metadata={"help": "Requests at the same time."})
-    batch_size: int = field(default=16, metadata={"help": "Prompts a batch of a model on this machine."})
-    trust_remote_code: bool = field(default=False, metadata={"help": "Whether the model may bring its own code."})
-
-
-@dataclass
-class LabelArguments(WriterArguments):
+@dataclass(kw_only=True)
+class LabelArguments(CostArguments, WriterArguments):
     """Arguments of `rlhf-ext label`."""
 
     data: str = field(
         default="",
-        metadata={"help": "Rows with prompt and responses (or chosen and rejected): a file, a folder or a hub name."},
+        metadata={
+            "help": "Rows with prompt and responses (or chosen and rejected): a file, a folder or a hub name. `rlhf-ext sample` has "
+            "models write responses."
+        },
+    )
+    method: str = field(
+        default="pairs",
+        metadata={"help": "Compare pairs of answers, or grade each from 1 to 10.", "choices": ["pairs", "scores"]},
+    )
+    aspects: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "With --method scores: helpfulness, honesty, 'instruction following', truthfulness (all by default), or "
+            "criteria in words."
+        },
+    )
+    pairs: str = field(
+        default="best_worst",
+        metadata={
+            "help": "With --method scores: which answers are paired.",
+            "choices": ["best_worst", "all", "best_of_rest"],
+        },
     )
     rubric: str = field(
         default="assistant",
@@ -53,21 +59,14 @@ class LabelArguments(WriterArguments):
         metadata={"help": "Where the two orders disagree.", "choices": ["abstain", "average"]},
     )
     min_confidence: float = field(default=0.5, metadata={"help": "Least max(p, 1 - p) for a label."})
-    output_dir: str = field(default="labels", metadata={"help": "Where the labels and the judgements go."})
-    store: str | None = field(
-        default=None,
-        metadata={"help": "File or PostgreSQL URL for judgements, to share. By default a file in output_dir."},
+    truncate: bool = field(
+        default=False, metadata={"help": "Shorten what is longer than the window of a judge on this machine."}
     )
-    max_requests: int | None = field(default=None, metadata={"help": "Hard limit on requests, retries included."})
-    max_budget: float | None = field(default=None, metadata={"help": "Hard limit on cost, in the prices' unit."})
-    input_price: float = field(default=0.0, metadata={"help": "Price of a million tokens read."})
-    output_price: float = field(default=0.0, metadata={"help": "Price of a million tokens written."})
-    estimate: bool = field(default=False, metadata={"help": "Say what it will take, from 16 questions, and stop."})
-    retry_failed: bool = field(default=False, metadata={"help": "Ask again what failed in an earlier run."})
+    output_dir: str = field(default="labels", metadata={"help": "Where the labels and the judgements go."})
     seed: int = field(default=0, metadata={"help": "Seed of sampled votes."})
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ReviseArguments(WriterArguments):
     """Arguments of `rlhf-ext revise`."""
 
@@ -82,43 +81,38 @@ class ReviseArguments(WriterArguments):
     max_new_tokens: int = field(default=512, metadata={"help": "Longest answer, critique or revision, in tokens."})
     temperature: float = field(default=0.7, metadata={"help": "Of answers, critiques and revisions."})
     output_dir: str = field(default="revisions", metadata={"help": "Where data sets and steps go."})
+    retry_failed: bool = field(default=False, metadata={"help": "Ask again what got no answer in an earlier run."})
     seed: int = field(default=0, metadata={"help": "Draws principles, seeds the sampling."})
 
 
 def label(arguments: list[str]) -> int:
-    """Preferences from a judge; 1 where the budget did not reach for all of them."""
+    """Preferences from a judge, and with grades the best answers for SFT; 1 where the budget did not reach for all of them."""
     (options,) = parse("label", [LabelArguments], arguments)
-    _needed("data", options.data)
-    from ..labelers import Budget
-
-    budget = Budget(options.max_requests, options.max_budget, options.input_price, options.output_price)
-    rubric = _rubric(options.rubric)
+    needed("label", "data", options.data)
+    labeler_of = {"pairs": _compares, "scores": _grades}[options.method]
     rows = load(options.data, "train")
-    generator = _writer(options)
-    settings: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("mode", "votes", "reasoning", "on_disagreement", "min_confidence", "retry_failed", "seed")
-    }
-    settings |= {"store": options.store or Path(options.output_dir) / "judgements.sqlite", "budget": budget}
-    labeler = _labeler(generator, rubric, options.constitution, model=options.model, progress=True, **settings)
+    labeler = labeler_of(options)
     if options.estimate:
         sys.stdout.write(f"estimate  {labeler.estimate(rows)}\n")
         return 0
-    result = labeler.label(rows)
+    result = labeler.label(rows, options.pairs) if options.method == "scores" else labeler.label(rows)
     path = result.save(options.output_dir)
     sys.stdout.write(f"\n{result}\n\nlabels  {path}\n")
+    if options.method == "scores":
+        labeler.budget = labeler.budget.less(result.spent)  # answers that stand alone are not graded yet
+        _save_best(labeler, rows, options.output_dir)
     return 1 if result.unfinished else 0
 
 
 def revise(arguments: list[str]) -> int:
     """A constitution's revisions as data sets for SFT and preference training."""
     (options,) = parse("revise", [ReviseArguments], arguments)
-    _needed("prompts", options.prompts)
+    needed("revise", "prompts", options.prompts)
     from ..constitution import ConstitutionalLabeler, critique_and_revise, summarise, to_preferences, to_sft
 
     constitution = _constitution(options.constitution)
     prompts = list(load(options.prompts, "train")["prompt"])
-    generator = _writer(options)
+    generator = generator_of(options, options.model, options.base_url)
     folder = Path(options.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     judge = None
@@ -132,6 +126,7 @@ def revise(arguments: list[str]) -> int:
         options.rounds,
         judge=judge,
         store=folder / "steps.jsonl",
+        retry_failed=options.retry_failed,
         model=options.model,
         seed=options.seed,
         max_new_tokens=options.max_new_tokens,
@@ -147,11 +142,6 @@ def revise(arguments: list[str]) -> int:
     return 0
 
 
-def _needed(name: str, value: str) -> None:
-    if not value:
-        raise ValueError(f"--{name} is needed. See rlhf-ext label --help or rlhf-ext revise --help.")
-
-
 def _rubric(text: str) -> str:
     if not text.endswith(".txt"):
         return text
@@ -164,24 +154,49 @@ def _constitution(name: str) -> Any:
     return Constitution.default() if name == "default" else Constitution.from_file(name)
 
 
-def _labeler(generator: Any, rubric: str, constitution: str | None, **settings: Any) -> Any:
+def _compares(options: LabelArguments) -> Any:
+    """A labeler that compares, by a rubric or a constitution."""
+    _refuse(options, aspects=None, pairs="best_worst")
     from ..constitution import ConstitutionalLabeler
     from ..labelers import PairwiseLabeler
 
-    if constitution is None:
-        return PairwiseLabeler(generator, rubric, **settings)
-    return ConstitutionalLabeler(generator, _constitution(constitution), **settings)
+    names = ("reasoning", "on_disagreement")
+    settings = {**_common(options), **{name: getattr(options, name) for name in names}}
+    rubric = _rubric(options.rubric)
+    if options.constitution is None:
+        return PairwiseLabeler(generator_of(options, options.model, options.base_url), rubric, **settings)
+    constitution = _constitution(options.constitution)
+    return ConstitutionalLabeler(generator_of(options, options.model, options.base_url), constitution, **settings)
 
 
-def _writer(options: WriterArguments) -> Any:
-    from ..generation import EndpointGenerator, LocalGenerator
+def _grades(options: LabelArguments) -> Any:
+    """A labeler that grades."""
+    _refuse(options, rubric="assistant", constitution=None, reasoning=False, on_disagreement="abstain")
+    from ..labelers import ASPECTS, ScoreLabeler
+    from ..labelers.aspects import as_aspects
 
-    if options.base_url is not None:
-        return EndpointGenerator(options.base_url, options.model, options.api_key_env, options.max_concurrency)
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    given = options.aspects or list(ASPECTS)
+    aspects = as_aspects(given[0] if len(given) == 1 else given)
+    return ScoreLabeler(generator_of(options, options.model, options.base_url), aspects, **_common(options))
 
-    trust = {"trust_remote_code": True} if options.trust_remote_code else {}
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    model = AutoModelForCausalLM.from_pretrained(options.model, dtype="auto", **trust).to(device)
-    return LocalGenerator(model, AutoTokenizer.from_pretrained(options.model, **trust), options.batch_size)
+
+def _refuse(options: LabelArguments, **unused: Any) -> None:
+    """Refuses what the other method takes: it would do nothing."""
+    for name, default in unused.items():
+        if getattr(options, name) != default:
+            raise ValueError(f"--{name} does nothing with --method {options.method}.")
+
+
+def _common(options: LabelArguments) -> dict[str, Any]:
+    names = ("mode", "votes", "min_confidence", "truncate", "model", "seed")
+    return {**settings_of(options), **{name: getattr(options, name) for name in names}}
+
+
+def _save_best(labeler: Any, rows: Any, folder: str) -> None:
+    from ..labelers import best_graded
+    from ..labelers.result import write_rows
+
+    best, left_out = best_graded(labeler, rows)
+    path = write_rows(folder, "sft.jsonl", best)
+    write_rows(folder, "sft_left_out.jsonl", left_out)
+    sys.stdout.write(f"best    {path} ({len(best)} rows, {len(left_out)} left out)\n")

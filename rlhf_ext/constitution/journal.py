@@ -25,6 +25,8 @@ class Journal:
             The file; it is made where there is none.
         identity (`Mapping[str, Any]`):
             What makes the run this run, ready for JSON.
+        retried (`Sequence[str]`, *optional*):
+            Stages whose answers of None are asked for again; what comes then counts from then on.
 
     Raises:
         FileExistsError: If the file is the journal of another run (what differs is named), or no journal.
@@ -32,7 +34,8 @@ class Journal:
         ValueError: If a line in it is damaged.
     """
 
-    def __init__(self, path: str | Path | None, identity: Mapping[str, Any]):
+    def __init__(self, path: str | Path | None, identity: Mapping[str, Any], retried: Sequence[str] = ()):
+        self._retried = retried
         self._known: dict[tuple[str, int, str], Any] = {}
         self._file: BinaryIO | None = None
         if path is None:
@@ -102,6 +105,9 @@ class Journal:
         self._check(lines[0]["identity"], identity)
         for line in lines[1:]:
             self._known.update({(line["stage"], line["round"], key): value for key, value in line["values"].items()})
+        failed = [place for place, value in self._known.items() if value is None and place[0] in self._retried]
+        for place in failed:
+            del self._known[place]
 
     def _parse(self, number: int, line: bytes) -> dict[str, Any]:
         try:

@@ -17,7 +17,7 @@ from .asking import TEMPLATES
 from .drift import SharedWords
 from .journal import Journal
 from .principles import Constitution
-from .rounds import Reviser, Row
+from .rounds import WRITTEN, Reviser, Row
 from .steps import Revision, Revisions
 
 
@@ -33,6 +33,7 @@ def critique_and_revise(
     min_relevance: float | None = 0.02,
     patience: int | None = None,
     store: str | Path | None = None,
+    retry_failed: bool = False,
     model: str | None = None,
     batch_size: int = 256,
     seed: int = 0,
@@ -86,6 +87,9 @@ def critique_and_revise(
         store (`str` or `Path`, *optional*):
             A JSONL file that keeps every answer as it comes. The same call goes on where it was stopped, at any moment,
             and asks nothing again; prompts may be added.
+        retry_failed (`bool`, *optional*, defaults to `False`):
+            Whether what got no answer in an earlier run on the store (a prompt that ended as `"unanswered"`) is asked again; the
+            prompt then goes on from there.
         model (`str`, *optional*):
             The writer's name, for provenance; with a store, another name is refused.
         batch_size (`int`, *optional*, defaults to `256`):
@@ -143,7 +147,7 @@ def critique_and_revise(
     ]
     done: list[Revision] = []
     bar = tqdm(total=len(rows), desc="revising", unit="prompt", disable=not progress)
-    with Journal(store, identity) as journal, bar:
+    with Journal(store, identity, WRITTEN if retry_failed else ()) as journal, bar:
         reviser = Reviser(generator, constitution, journal, judge, scorer, bar, sampling, **settings)
         for start in range(0, len(rows), batch_size):
             done += reviser.revise(rows[start : start + batch_size], write=firsts is None)

@@ -22,6 +22,9 @@ from .steps import Revision, RevisionStep
 
 logger = logging.get_logger(__name__)
 
+WRITTEN = ("answers", "critiques", "revisions")
+"""Stages in which a None is a text that did not come; a judge that says None has spoken."""
+
 
 @dataclass
 class Row:
@@ -197,7 +200,10 @@ class Reviser:
     def _write(self, stage: str, turn: int, rows: list[Row], requests: Sequence[Prompt]) -> list[str | None]:
         def write(asked: list[int]) -> list[str | None]:
             seed = _seed(self.seed, stage, turn, [rows[index].key for index in asked])
-            return written(self.generator, [requests[index] for index in asked], self.sampling, seed)
+            found, failures = written(self.generator, [requests[index] for index in asked], self.sampling, seed)
+            if len(failures) == len(rows) > 1:  # then it is not the prompts
+                raise failures[0]
+            return found
 
         return self._ask(stage, turn, rows, write)
 
@@ -216,18 +222,19 @@ class Reviser:
             return self.journal.ask(stage, turn, [row.key for row in rows], compute)
 
 
-def written(generator: Any, prompts: Sequence[Prompt], sampling: dict[str, Any], seed: int) -> list[str | None]:
-    """A text for each prompt; None where a single one got no answer, with a warning that says why.
+def written(
+    generator: Any, prompts: Sequence[Prompt], sampling: dict[str, Any], seed: int
+) -> tuple[list[str | None], list[Exception]]:
+    """A text for each prompt, and None where one got no answer, with a warning that says why; and the reasons.
 
     Raises:
-        Unanswered, PromptTooLong: If none got one: then it is not the prompts.
         ValueError: If the generator does not give a text for each prompt.
     """
     if not callable(getattr(generator, "each", None)):
         texts = generator.generate(prompts, **{**sampling, "seed": seed})
         if len(texts) != len(prompts) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"The generator gave {texts!r:.200} where {len(prompts)} texts were asked for.")
-        return texts
+        return texts, []
     found: list[str | None] = [None] * len(prompts)
     failures: list[Exception] = []
     requests = [Request(prompt, seed + index) for index, prompt in enumerate(prompts)]
@@ -237,9 +244,7 @@ def written(generator: Any, prompts: Sequence[Prompt], sampling: dict[str, Any],
         else:
             failures.append(answer)
             logger.warning(f"No answer to {text_of(prompts[index])!r:.200}: {answer}")
-    if failures and len(failures) == len(prompts):
-        raise failures[0]
-    return found
+    return found, failures
 
 
 def compared(

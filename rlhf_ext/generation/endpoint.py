@@ -35,14 +35,17 @@ class EndpointGenerator:
         timeout (`float`, *optional*, defaults to `60.0`): Seconds that one attempt may take.
         max_retries (`int`, *optional*, defaults to `4`): How often a request is sent again after a failure that may pass (429,
             5xx, no connection, a timeout, half an answer), after the time that the server asks for or a growing wait.
+        max_wait (`float`, *optional*, defaults to `600.0`): Seconds that the server may ask to wait (`Retry-After`); where it asks
+            for more, the work ends with an error that says so.
         progress (`bool`, *optional*, defaults to `False`): Whether to show a bar with the remaining time.
 
     Raises:
         ImportError: If `openai` is not installed.
-        ValueError: If `max_concurrency` < 1. From the methods: the endpoint does not know the model.
+        ValueError: If `max_concurrency` < 1 or `max_wait` < 0. From the methods: the endpoint does not know the model.
         NotImplementedError: From the methods: `top_k`; no logprobs from the server; a choice of several tokens.
         Unanswered: From the methods: a prompt got no answer, or one without content, or with none of the choices.
         PermissionError: From the methods: the key is missing or refused, or its quota used up.
+        TimeoutError: From the methods: the server asks to wait for longer than `max_wait`.
 
     Example:
 
@@ -61,17 +64,20 @@ class EndpointGenerator:
         max_concurrency: int = 8,
         timeout: float = 60.0,
         max_retries: int = 4,
+        max_wait: float = 600.0,
         progress: bool = False,
     ):
         if max_concurrency < 1:
             raise ValueError(f"max_concurrency should be at least 1, got {max_concurrency}.")
+        if not max_wait >= 0:
+            raise ValueError(f"max_wait should be at least 0 seconds, got {max_wait}.")
         try:
             import openai  # noqa: F401
         except ImportError as error:
             raise ImportError("EndpointGenerator needs the openai package: pip install rlhf_ext[label]") from error
         self.base_url, self.model, self.api_key_env = base_url, model, api_key_env
         self.max_concurrency, self.timeout, self.max_retries = max_concurrency, timeout, max_retries
-        self.progress = progress
+        self.max_wait, self.progress = max_wait, progress
 
     group_size = 1
     """Requests that [`each`] takes at a time: each stands alone."""
@@ -95,7 +101,7 @@ class EndpointGenerator:
         """
         options, choices = self._options(choices, sampling), _stripped(choices)
         waiting = 0
-        with Sender(self.base_url, self.api_key_env, self.timeout, self.max_retries) as sender:
+        with self._sender() as sender:
             for index, request in enumerate(map(as_request, requests)):
                 sender.submit(index, self._request(request, options))
                 waiting += 1
@@ -111,8 +117,11 @@ class EndpointGenerator:
         Raises:
             ConnectionError: If it cannot be reached.
         """
-        with Sender(self.base_url, self.api_key_env, self.timeout, self.max_retries) as sender:
+        with self._sender() as sender:
             return probe(sender, self.model)
+
+    def _sender(self) -> Sender:
+        return Sender(self.base_url, self.api_key_env, self.timeout, self.max_retries, self.max_wait)
 
     def _all(
         self, prompts: Sequence[Prompt], choices: Sequence[str] | None, sampling: Mapping[str, Any], seed: int | None

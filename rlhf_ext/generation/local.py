@@ -14,7 +14,7 @@ from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 
 from ..types import Prompt
 from .answer import Answer, PromptTooLong, Request
-from .prefixes import PrefixReader, common_length, plan
+from .prefixes import Group, PrefixReader, common_length, plan
 from .sampling import as_request, check_choices, check_prompts, check_sampling, cut
 
 if TYPE_CHECKING:
@@ -91,6 +91,17 @@ class LocalGenerator:
         targets = [self._choice_ids(index, prompt, choices) for index, prompt in enumerate(check_prompts(prompts))]
         return self._chosen(targets)
 
+    def fits(self, prompt: Prompt, choices: Sequence[str] | None = None, **sampling: Any) -> bool:
+        """Whether the model's window has room for a prompt and what is to follow: one of `choices`, or `max_new_tokens`."""
+        try:
+            if choices is None:
+                self._row(0, prompt, check_sampling(sampling), strict=True)
+            else:
+                self._choice_ids(0, prompt, check_choices(choices), strict=True)
+        except PromptTooLong:
+            return False
+        return True
+
     def each(
         self, requests: Iterable[Prompt | Request], choices: Sequence[str] | None = None, **sampling: Any
     ) -> Iterator[tuple[int, Answer | Exception]]:
@@ -133,7 +144,7 @@ class LocalGenerator:
         added = self.tokenizer.get_added_vocab()
         ends = self._ends() | {added[s] for s in stop if s in added}
         with self._evaluating(options["seed"], self._config(options, ends)):
-            for batch in self._batches(rows):
+            for batch in self._batches([len(row) for row in rows]):
                 answers = []
                 for index, ids in zip(batch, self._write([rows[index] for index in batch], stop), strict=True):
                     length = next((n for n, token in enumerate(ids) if token in ends), len(ids))
@@ -162,13 +173,13 @@ class LocalGenerator:
         self, rows: Sequence[tuple[int, ...]], count: int
     ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
         """Each row with its logits up to its end, of the last `count` ids at least."""
-        common, groups = plan(rows, count)
+        common, groups = plan(rows, count, self.batch_size)
         start = self._prefixes.begin(rows[0][:common]) if common else None
         if start is None:
-            groups = [[index] for index in range(len(rows))]
-        for batch in self._batches([rows[group[0]] for group in groups], [len(group) for group in groups]):
+            groups = [Group([index], 0, len(row)) for index, row in enumerate(rows)]
+        for batch in self._batches([group.read for group in groups], [len(group.rows) for group in groups]):
             picked = [groups[place] for place in batch]
-            flat = [rows[index] for group in picked for index in group]
+            flat = [rows[index] for group in picked for index in group.rows]
             logits = (
                 self._read(flat, count) if start is None else self._prefixes.last_logits(start, rows, picked, count)
             )
@@ -256,10 +267,10 @@ class LocalGenerator:
             for module in training:
                 module.training = True
 
-    def _batches(self, rows: Sequence[Sequence[int]], sizes: Sequence[int] | None = None) -> Iterator[list[int]]:
-        """Indices of rows (or of groups of `sizes` rows, by their first) of like length, a batch's worth at a time."""
-        sizes = sizes or [1] * len(rows)
-        order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))  # longest first: memory runs out early
+    def _batches(self, lengths: Sequence[int], sizes: Sequence[int] | None = None) -> Iterator[list[int]]:
+        """Indices of rows (or of groups of `sizes` rows) of like length, a batch's worth at a time."""
+        sizes = sizes or [1] * len(lengths)
+        order = sorted(range(len(lengths)), key=lambda index: -lengths[index])  # longest first: memory runs out early
         with tqdm(total=sum(sizes), desc="generating", unit="prompt", disable=not self.progress) as bar:
             while order:
                 batch = [order.pop(0)]

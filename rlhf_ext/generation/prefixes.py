@@ -7,16 +7,16 @@ read before. Two levels are shared: the beginning of all rows, and that of rows 
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
-from transformers.utils import logging
-
-logger = logging.get_logger(__name__)
 
 LEAST = 16
 """Tokens that must be in common to be worth a forward pass of their own."""
@@ -36,35 +36,65 @@ def common_length(rows: Sequence[Sequence[int]]) -> int:
     return low
 
 
-def plan(rows: Sequence[Sequence[int]], tail: int) -> tuple[int, list[list[int]]]:
-    """What to read once: how many ids all rows begin with, and rows that go on together, as groups of indices.
+@dataclass(frozen=True)
+class Group:
+    """Rows that go on together from a longer common beginning.
+
+    Args:
+        rows (`list[int]`): Their indices.
+        begun (`int`): Ids that are read once for all of them; for a row alone, those that all rows of a plan have in common.
+        read (`int`): Ids that the group reads beyond these.
+    """
+
+    rows: list[int]
+    begun: int
+    read: int
+
+
+def plan(rows: Sequence[Sequence[int]], tail: int, most: int) -> tuple[int, list[Group]]:
+    """What to read once: how many ids all rows begin with, and groups of rows that go on together, so that least is read.
 
     Args:
         rows (`list[list[int]]`): Ids, all different.
         tail (`int`): Ids at the end of each row that it must read itself, at least 1.
+        most (`int`): Rows that can be read together.
 
     Returns:
         `tuple`: 0 and each row alone where sharing would save less than a quarter of the ids.
     """
-    alone = [[index] for index in range(len(rows))]
+    total = sum(map(len, rows))
+    alone = [Group([index], 0, len(row)) for index, row in enumerate(rows)]
     if len(rows) < 2:
         return 0, alone
     common = max(0, min(common_length(rows), min(map(len, rows)) - tail))
-    groups: list[list[int]] = []
-    for index in sorted(range(len(rows)), key=lambda i: tuple(rows[i])):
-        if groups and _shared(rows, [*groups[-1], index], tail) >= common + LEAST:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    read = common
-    for group in groups:
-        begun = _shared(rows, group, tail) if len(group) > 1 else common
-        read += begun - common + sum(len(rows[i]) - begun for i in group)
-    return (common, groups) if common and read <= 0.75 * sum(map(len, rows)) else (0, alone)
+    groups = _grouped(rows, common, tail, most)
+    read = common + sum(group.read for group in groups)
+    return (common, groups) if common and read <= 0.75 * total else (0, alone)
 
 
-def _shared(rows: Sequence[Sequence[int]], group: Sequence[int], tail: int) -> int:
-    return min(common_length([rows[i] for i in group]), min(len(rows[i]) for i in group) - tail)
+def _grouped(rows: Sequence[Sequence[int]], common: int, tail: int, most: int) -> list[Group]:
+    """The best division of the sorted rows into runs: rows that share much stand side by side."""
+    order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
+    shared = [common_length([rows[one], rows[other]]) for one, other in pairwise(order)]
+    # What the first n rows read at least, and the group that they end with.
+    best: list[tuple[int, Group]] = [(0, Group([], 0, 0))]
+    for end, last in enumerate(order, start=1):
+        begun, whole = len(rows[last]) - tail, len(rows[last])
+        found = best[end - 1][0] + whole - common, Group([last], common, whole - common)
+        for start in range(end - 2, max(-1, end - 1 - most), -1):
+            begun = min(begun, shared[start], len(rows[order[start]]) - tail)
+            if begun < common + LEAST:
+                break
+            whole += len(rows[order[start]])
+            read = begun - common + whole - (end - start) * begun
+            if best[start][0] + read < found[0]:
+                found = best[start][0] + read, Group(order[start:end], begun, read)
+        best.append(found)
+    groups, end = [], len(order)
+    while end:
+        groups.append(best[end][1])
+        end -= len(groups[-1].rows)
+    return groups[::-1]
 
 
 @dataclass
@@ -85,6 +115,11 @@ class PrefixReader:
 
     def __init__(self, model: Any):
         self.model = model
+        base = next(
+            (module for module in model.modules() if isinstance(module, PreTrainedModel)), model
+        )  # inside PEFT's
+        # Renamed in transformers 5.24; models that bring their own code keep the old name.
+        self._cache_name = "cache" if "cache" in inspect.signature(base.forward).parameters else "past_key_values"
         self.is_plain: bool | None = (
             None  # not known before the first pass: whether the cache is one of keys and values
         )
@@ -103,25 +138,28 @@ class PrefixReader:
         return state if self.is_plain else None
 
     def last_logits(
-        self, start: _State, rows: Sequence[Sequence[int]], groups: Sequence[Sequence[int]], count: int
+        self, start: _State, rows: Sequence[Sequence[int]], groups: Sequence[Group], count: int
     ) -> list[torch.Tensor]:
         """For each row of `groups`, in their order, the logits of at least its last `count` ids, up to its end.
 
         Args:
             start (`_State`): What all rows begin with, see [`begin`].
             rows (`list[list[int]]`): Ids.
-            groups (`list[list[int]]`): Indices of rows to read, those with a longer common beginning together.
+            groups (`list[Group]`): What to read of them, see [`plan`].
             count (`int`): Logits needed.
         """
-        common = int(start.lengths[0])
-        firsts = [_shared(rows, group, count) for group in groups]
+        common, longest = int(start.lengths[0]), max(group.begun for group in groups)
+        # A row alone goes on in the first pass as far as the others do: there would be padding in its place.
+        begun = [
+            group.begun if len(group.rows) > 1 else max(common, min(longest, len(rows[group.rows[0]]) - count))
+            for group in groups
+        ]
         state = self._repeated(start, [0] * len(groups))
-        if max(firsts) > common:
-            state, _ = self._read(
-                state, [rows[group[0]][common:end] for group, end in zip(groups, firsts, strict=True)], 1
-            )
-        state = self._repeated(state, [place for place, group in enumerate(groups) for _ in group])
-        rest = [rows[i][end:] for group, end in zip(groups, firsts, strict=True) for i in group]
+        if longest > common:
+            firsts = [rows[group.rows[0]][common:end] for group, end in zip(groups, begun, strict=True)]
+            state, _ = self._read(state, firsts, 1)
+        state = self._repeated(state, [place for place, group in enumerate(groups) for _ in group.rows])
+        rest = [rows[index][end:] for group, end in zip(groups, begun, strict=True) for index in group.rows]
         lengths = [len(row) for row in rest]
         _, logits = self._read(state, rest, max(lengths) - min(lengths) + count)
         return [row[: len(row) - max(lengths) + length] for row, length in zip(logits, lengths, strict=True)]
@@ -143,8 +181,9 @@ class PrefixReader:
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=state.cache,
             use_cache=True,
             logits_to_keep=keep,
+            **{self._cache_name: state.cache},
         )
-        return _State(output.past_key_values, mask, state.lengths + added.sum(dim=1)), output.logits
+        cache = next(output[name] for name in ("cache", "past_key_values") if name in output)
+        return _State(cache, mask, state.lengths + added.sum(dim=1)), output.logits

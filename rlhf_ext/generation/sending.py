@@ -13,12 +13,19 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from transformers.utils import logging
+
 from .answer import Unanswered
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
 
-_LONGEST_WAIT = 60.0
+logger = logging.get_logger(__name__)
+
+_LONGEST_WINDOW = 60.0
+"""Seconds: a server that says that this window of requests is used up is asked again after so long at the latest."""
+_LONG = 30.0
+"""Seconds: a wait that is worth a word."""
 
 
 class Sender:
@@ -27,17 +34,19 @@ class Sender:
     What may pass (429, 408, 409, 5xx, no connection, a timeout, a body that is no JSON) is sent again after the time that the
     server asks for (`Retry-After`, `x-ratelimit-reset-requests` once nothing remains), or else after a wait that doubles, with
     jitter. While one waits because of a limit, no other is sent. What concerns one request alone becomes [`Unanswered`]; what
-    concerns all of them (a wrong key, no such model) ends the work.
+    concerns all of them (a wrong key, no such model, a longer wait than `max_wait`) ends the work.
 
     Args:
         base_url (`str`): The endpoint.
         api_key_env (`str`): Environment variable with the key.
         timeout (`float`): Seconds an attempt may take.
         max_retries (`int`): How often a request is sent again.
+        max_wait (`float`): Seconds that the server may ask to wait.
     """
 
-    def __init__(self, base_url: str, api_key_env: str, timeout: float, max_retries: int):
-        self.base_url, self.timeout, self.max_retries = base_url, timeout, max_retries
+    def __init__(self, base_url: str, api_key_env: str, timeout: float, max_retries: int, max_wait: float):
+        self.base_url, self.timeout, self.max_retries, self.max_wait = base_url, timeout, max_retries, max_wait
+        self._has_warned = False
         self._key_name, self._key = api_key_env, os.environ.get(api_key_env, "").strip()
         self._results: queue.Queue[tuple[int, Future[Any]]] = queue.Queue()
         self._not_before = 0.0
@@ -75,7 +84,8 @@ class Sender:
         """The next outcome, when there is one, with its index and the attempts that it took.
 
         Raises:
-            PermissionError, ValueError: What concerns all requests: a refused key, an unknown model.
+            PermissionError, ValueError, TimeoutError: What concerns all requests: a refused key, an unknown model, a server that
+                asks to wait for longer than `max_wait`.
         """
         index, future = self._results.get()
         return index, *future.result()
@@ -111,12 +121,25 @@ class Sender:
         if not passing or attempts > self.max_retries:
             return self._unanswered(failure, attempts)
         wait = _asked_wait(headers)
-        if wait is not None and isinstance(failure, openai.RateLimitError):
-            self._not_before = max(self._not_before, time.monotonic() + wait)
         if wait is None:
             wait = min(0.5 * 2 ** (attempts - 1), 8.0) * self._jitter.uniform(0.75, 1.25)
-        await asyncio.sleep(min(wait, _LONGEST_WAIT))
+        else:
+            self._check_wait(wait, failure)
+            if isinstance(failure, openai.RateLimitError):
+                self._not_before = max(self._not_before, time.monotonic() + wait)
+        await asyncio.sleep(wait)
         return None
+
+    def _check_wait(self, wait: float, failure: Exception) -> None:
+        """Says so when the server asks to wait for long, once; refuses what is too long."""
+        if wait > self.max_wait:
+            raise TimeoutError(
+                f"{self.base_url} asks to wait for {wait:,.0f} s, which is more than `max_wait`, {self.max_wait:,.0f} s "
+                f"({self._words(failure)}). Try again later, or set a larger one; what a store holds is not asked again."
+            ) from None  # the client's own error holds the request with the key
+        if wait >= _LONG and not self._has_warned:
+            self._has_warned = True
+            logger.warning(f"{self.base_url} asks to wait for {wait:,.0f} s: waiting. This is said once.")
 
     def _unanswered(self, failure: Exception, attempts: int) -> Unanswered:
         words = f"{self.base_url} gave no answer in {attempts} attempts ({self._words(failure)})"
@@ -133,7 +156,7 @@ class Sender:
         if headers.get("x-ratelimit-remaining-requests") == "0":
             wait = _seconds(headers.get("x-ratelimit-reset-requests"))
             if wait is not None:
-                self._not_before = max(self._not_before, time.monotonic() + min(wait, _LONGEST_WAIT))
+                self._not_before = max(self._not_before, time.monotonic() + min(wait, _LONGEST_WINDOW))
 
 
 def _asked_wait(headers: Mapping[str, str]) -> float | None:

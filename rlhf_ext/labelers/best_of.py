@@ -12,7 +12,7 @@ from datasets import Dataset, Features, IterableDataset
 from ..generation import check_sampling
 from ..rewards.calling import like_prompt, score_rows
 from ..types import Generator, Prompt, text_of
-from .candidates import check_samples, prompt_rows
+from .dealing import check_samples, prompt_rows
 
 
 def best_of_n(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..data.store import Judgement
@@ -14,12 +14,19 @@ from ..stats import Estimate, bootstrap_mean
 from ..types import Prompt
 
 
+class BudgetUsedUp(RuntimeError):
+    """The budget does not reach for all that was asked; what was answered is kept, and a larger one goes on with the rest."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """Hard limits for a job, over all its processes and runs: nothing is sent that could break them.
 
     What one more question may take at most is set aside before it is sent: all its retries, a token for each byte of the
     prompt, and the longest answer. So a job may end a few questions short of a limit, never past it.
+
+    What it does not hold for: an endpoint is probed for what it can do when a labeler is made, before there is a job to count
+    it for. That is five requests of at most 20 tokens in and 32 out, and their retries.
 
     Args:
         max_requests (`int`, *optional*): Requests that may be sent, retries included.
@@ -49,6 +56,12 @@ class Budget:
         """What a question may cost at most: a token is a byte at least, and templates add some."""
         read = len(json.dumps(prompt, ensure_ascii=False).encode()) + 64
         return attempts * self.cost(read, max_new_tokens)
+
+    def less(self, spent: Mapping[str, float]) -> Budget:
+        """What is left after `spent` (`requests`, `cost`, as in [`LabelResult`]), for more work on the same money."""
+        requests = None if self.max_requests is None else max(0, self.max_requests - int(spent["requests"]))
+        cost = None if self.max_cost is None else max(0.0, self.max_cost - spent["cost"])
+        return replace(self, max_requests=requests, max_cost=cost)
 
     def cost(self, input_tokens: int, output_tokens: int) -> float:
         """What tokens cost."""

@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 from ..rewards.calling import like_prompt
-from ..stats import Estimate, length_bias
 from ..types import Completion, Prompt, text_of
+from .fitting import characters_cut
 
-RESPONSES = "responses"
-_LABEL = {"chosen", "rejected", "preference_strength", "margin", "source", "annotator", "model", "reason"}
-_OWN = {"prompt", RESPONSES, *_LABEL}
+RESPONSES, AUTHORS = "responses", "models"
+CUT = "characters_cut"
+_LABEL = {"chosen", "rejected", "preference_strength", "margin", "source", "annotator", "model", "reason", CUT}
+_OWN = {"prompt", RESPONSES, AUTHORS, "chosen_model", "rejected_model", *_LABEL}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A prompt, two or more answers to it that differ, and the other columns of their row."""
+    """A prompt, answers to it, and the other columns of their row."""
 
     row: int
     prompt: Prompt
     responses: Sequence[Completion]
     columns: Mapping[str, Any]
+    given: float | None = None
+    """p(the first answer is better) by the label that the row came with, where it came with one."""
+    authors: Sequence[str | None] = ()
+    """Which model wrote each answer, where the row says so."""
+    limit: int | None = None
+    """Characters of each text that a judge is shown; None is all."""
 
     def left_out(self, responses: Sequence[Completion], reason: str) -> dict[str, Any]:
         """Some of its answers as a row of what was left out."""
-        return {**self.columns, "prompt": self.prompt, RESPONSES: list(responses), "reason": reason}
+        row = {**self.columns, "prompt": self.prompt, RESPONSES: list(responses)}
+        return {
+            **row,
+            **({AUTHORS: [self._author(one) for one in responses]} if self.authors else {}),
+            "reason": reason,
+        }
+
+    def pair(self, first: Completion, second: Completion) -> Comparison:
+        """Two of its answers."""
+        authors = (self._author(first), self._author(second))
+        return Comparison(self.row, self.prompt, first, second, self.columns, self.given, authors, self.limit)
+
+    def _author(self, response: Completion) -> str | None:
+        return self.authors[list(self.responses).index(response)] if self.authors else None
 
 
 @dataclass(frozen=True)
@@ -39,70 +59,95 @@ class Comparison:
     first: Completion
     second: Completion
     columns: Mapping[str, Any]
-    is_given: bool = False
-    """Whether the row came with the first answer as `chosen`."""
+    given: float | None = None
+    """p(first is better) by the label that the row came with, where it came with one."""
+    authors: tuple[str | None, str | None] = (None, None)
+    """Which models wrote them, where the row says so."""
+    limit: int | None = None
+    """Characters of each text that a judge is shown; None is all."""
+
+    @property
+    def characters_cut(self) -> int:
+        """Characters of its texts that a judge is not shown."""
+        return characters_cut([self.prompt, self.first, self.second], self.limit)
 
     def left_out(self, reason: str) -> dict[str, Any]:
         """As a row of what was left out."""
-        return {**self.columns, "prompt": self.prompt, RESPONSES: [self.first, self.second], "reason": reason}
+        authors = () if self.authors == (None, None) else self.authors
+        row = Row(self.row, self.prompt, (self.first, self.second), self.columns, authors=authors)
+        return row.left_out(row.responses, reason)
 
     def labelled(self, p: float, **provenance: Any) -> dict[str, Any]:
         """As a preference, where `p` is the probability that the first answer is better; answers become what the prompt is."""
-        first, second = (like_prompt(self.prompt, answer) for answer in (self.first, self.second))
-        chosen, rejected = (first, second) if p >= 0.5 else (second, first)
+        order = (0, 1) if p >= 0.5 else (1, 0)
+        answers = [like_prompt(self.prompt, answer) for answer in (self.first, self.second)]
+        chosen, rejected = (answers[place] for place in order)
         strength = round(max(p, 1 - p), 6)
         pair = {"prompt": self.prompt, "chosen": chosen, "rejected": rejected, "preference_strength": strength}
+        if self.authors != (None, None):
+            provenance |= dict(zip(("chosen_model", "rejected_model"), (self.authors[n] for n in order), strict=True))
         return {**pair, **provenance, **self.columns}
 
 
-def responses_of(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Prompt, list[Any], dict[str, Any]]]:
-    """Prompt, answers and other columns of each row: `responses`, or the `chosen` and `rejected` of preferences.
+def rows_of(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Rows as they are labelled: `responses` and perhaps their `models`, or `chosen` and `rejected` and perhaps theirs.
 
     Raises:
-        ValueError: If there are no rows, or a row has no prompt or no answers; it is named.
+        ValueError: If there are no rows, or a row has no prompt, no answers, or another number of models than of answers; it
+            is named.
     """
     found = []
     for index, row in enumerate(rows):
         prompt = row.get("prompt")
         if not prompt:
             raise ValueError(f"Row {index} has no `prompt`; it has {', '.join(row)}.")
-        responses = row.get(RESPONSES)
+        responses, given, authors = row.get(RESPONSES), None, row.get(AUTHORS)
         if responses is None and row.get("chosen") is not None and row.get("rejected") is not None:
-            responses = [row["chosen"], row["rejected"]]
+            responses, given = [row["chosen"], row["rejected"]], _strength(row.get("preference_strength"))
+            authors = [row.get("chosen_model"), row.get("rejected_model")]
         if not isinstance(responses, Sequence) or isinstance(responses, str) or not responses:
             raise ValueError(
                 f"Row {index} needs `{RESPONSES}`, a list of answers (or `chosen` and `rejected`), got {responses!r}. "
                 "`sample_candidates` has models write some."
             )
-        found.append((prompt, list(responses), {k: v for k, v in row.items() if k not in _OWN}))
+        if authors is not None and (isinstance(authors, str) or len(authors) != len(responses)):
+            raise ValueError(
+                f"Row {index} has {len(responses)} answers; `{AUTHORS}` should name as many, got {authors!r}."
+            )
+        authors = list(authors) if authors is not None and any(authors) else []
+        columns = {k: v for k, v in row.items() if k not in _OWN}
+        found.append(Row(index, prompt, list(responses), columns, given, authors))
     if not found:
         raise ValueError("There are no rows to label.")
     return found
 
 
-def distinct(responses: Sequence[Completion]) -> list[Completion]:
-    """Answers without repetitions; white space around them does not make two different."""
-    found: dict[str, Completion] = {}
-    for response in responses:
-        found.setdefault(text_of(response).strip(), response)
-    return list(found.values())
+def _strength(given: Any) -> float:
+    """p(chosen is better) as a row came with it; a choice without one is certain."""
+    return given if isinstance(given, float) and 0.5 <= given <= 1 else 1.0
 
 
 def several(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Row], list[dict[str, Any]]]:
     """Rows with the different answers in them, and what has no two, with the reason.
 
+    White space around them does not make two answers different; of equal ones the first stays.
+
     Raises:
-        ValueError: As in [`responses_of`]; or if no row has two different answers.
+        ValueError: As in [`rows_of`]; or if no row has two different answers.
     """
     found: list[Row] = []
     left_out: list[dict[str, Any]] = []
-    for index, (prompt, responses, columns) in enumerate(responses_of(rows)):
-        row = Row(index, prompt, distinct(responses), columns)
-        if len(row.responses) > 1:
-            found.append(row)
+    for row in rows_of(rows):
+        firsts: dict[str, int] = {}
+        for place, response in enumerate(row.responses):
+            firsts.setdefault(text_of(response).strip(), place)
+        if len(firsts) > 1:
+            kept = list(firsts.values())
+            authors = [row.authors[place] for place in kept] if row.authors else []
+            found.append(replace(row, responses=[row.responses[place] for place in kept], authors=authors))
         else:
-            words = "all answers are equal" if len(responses) > 1 else "there is one answer only"
-            left_out.append(row.left_out(responses, f"{words}: row {index}"))
+            words = "all answers are equal" if len(row.responses) > 1 else "there is one answer only"
+            left_out.append(row.left_out(row.responses, f"{words}: row {row.row}"))
     if not found:
         raise ValueError(f"No row has two different answers: {left_out[0]['reason']}, and so on.")
     return found, left_out
@@ -114,14 +159,8 @@ def comparisons_of(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Comparison],
     Raises:
         ValueError: As in [`several`].
     """
-    rows = list(rows)
-    given = {index for index, row in enumerate(rows) if row.get(RESPONSES) is None}
     found, left_out = several(rows)
-    return [
-        Comparison(row.row, row.prompt, one, other, row.columns, row.row in given)
-        for row in found
-        for one, other in combinations(row.responses, 2)
-    ], left_out
+    return [row.pair(*answers) for row in found for answers in combinations(row.responses, 2)], left_out
 
 
 def unsure(p: float, min_confidence: float) -> str | None:
@@ -132,13 +171,3 @@ def unsure(p: float, min_confidence: float) -> str | None:
     if confidence < min_confidence:
         return f"abstained, not sure enough: {confidence:.3f} is under {min_confidence:g}"
     return None
-
-
-def length_measure(judged: Sequence[tuple[Comparison, float]]) -> dict[str, Estimate]:
-    """The length bias of pairs, each with p(first is better), as a measure of labels; nothing where no two lengths differ."""
-    first = [len(text_of(pair.first)) for pair, _ in judged]
-    second = [len(text_of(pair.second)) for pair, _ in judged]
-    if first == second:
-        return {}
-    rows = [pair.row for pair, _ in judged]
-    return {"length_bias": length_bias([p for _, p in judged], first, second, clusters=rows)}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..data.store import Judgement, JudgementStore
 from .budget import Budget
+from .comparisons import CUT, Comparison
 from .job import JudgementJob, key_of
 from .modes import Mode, choose_mode, identity, model_name
 
@@ -17,7 +21,8 @@ class JudgeLabeler:
 
     Raises:
         ValueError: If a setting is out of range, or votes cannot differ.
-        NotImplementedError: If the endpoint lacks what the mode needs; the message says what.
+        NotImplementedError: If the endpoint lacks what the mode needs, or `truncate` is asked of a judge whose window is not
+            known; the message says what.
         ConnectionError: If the endpoint cannot be reached.
     """
 
@@ -29,6 +34,7 @@ class JudgeLabeler:
         votes: int,
         temperature: float,
         min_confidence: float,
+        truncate: bool,
         model: str | None,
         store: str | Path | JudgementStore | None,
         budget: Budget | None,
@@ -37,22 +43,45 @@ class JudgeLabeler:
         seed: int,
     ):
         self.min_confidence = check_confidence(min_confidence)
-        self.generator, self.seed = generator, seed
+        if truncate and not callable(getattr(generator, "fits", None)):
+            raise NotImplementedError(
+                f"`truncate` needs to know how long a question may be, and {type(generator).__name__} does not say: it is for models "
+                "in this process. Without it, what is too long is left out with the reason; or shorten the rows before."
+            )
+        self.generator, self.truncate, self.seed = generator, truncate, seed
         self.mode: Mode = choose_mode(generator, mode, votes, temperature)
         self.model = model or model_name(generator)
         self._judge_id = identity(generator, self.model)
         self.store = as_store(store)
         self.budget, self.progress, self.retry_failed = budget or Budget(), progress, retry_failed
 
+    @property
+    def annotator(self) -> str:
+        """What labels are made by, for provenance."""
+        raise NotImplementedError
+
+    def _provenance(self, pair: Comparison) -> dict[str, Any]:
+        """Columns that say where a label comes from."""
+        found: dict[str, Any] = {"source": "ai", "annotator": self.annotator, "model": self.model}
+        return {**found, CUT: pair.characters_cut} if self.truncate else found
+
     def _new_job(self, settings: Sequence[Any], data: Sequence[Any]) -> JudgementJob:
         """The job on some data: the same one, with what it has spent, whenever settings and data are the same."""
-        name = key_of(settings=[self._judge_id, *settings, *vars(self.mode).values(), self.seed], data=data)
+        settings = [self._judge_id, *settings, *vars(self.mode).values(), self.seed, *["truncate"] * self.truncate]
+        name = key_of(settings=settings, data=data)
         return JudgementJob(self.generator, self.store, name, self.budget, self.progress, self.retry_failed)
 
 
 def as_store(store: str | Path | JudgementStore | None) -> JudgementStore:
-    """A store as it is, a file or URL opened, and in memory where there is none."""
-    return store if isinstance(store, JudgementStore) else JudgementStore(store or "sqlite://")
+    """A store as it is, a file or URL opened; where there is none, a file that is gone with the process."""
+    if isinstance(store, JudgementStore):
+        return store
+    if store is not None:
+        return JudgementStore(store)
+    folder = tempfile.mkdtemp(prefix="rlhf_ext-")
+    passing = JudgementStore(Path(folder) / "judgements.sqlite")
+    weakref.finalize(passing, shutil.rmtree, folder, ignore_errors=True)
+    return passing
 
 
 def check_confidence(min_confidence: float) -> float:

@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 from ..data.store import Judgement, JudgementStore
 from ..stats import Estimate, position_bias, wilson
-from ..types import Completion, Message, Prompt, text_of
-from .budget import Budget, CostEstimate
-from .comparisons import Comparison, comparisons_of, length_measure, unsure
-from .job import JudgementJob, Question, question_of
+from ..types import Completion, Prompt, text_of
+from .budget import Budget, BudgetUsedUp, CostEstimate
+from .comparisons import Comparison, comparisons_of, unsure
+from .job import JudgementJob, Question
 from .judge import JudgeLabeler, check_confidence, read_text
+from .measures import Judged, pair_measures
+from .pair_questions import UNFINISHED, PairQuestions
 from .result import LabelResult
-from .rubric import CHOICES, RUBRICS, PairRubric, read_choice
+from .rubric import RUBRICS, PairRubric, read_choice
 from .verdict import Verdict
 
 
@@ -43,9 +45,12 @@ class PairwiseLabeler(JudgeLabeler):
         min_confidence (`float`, *optional*, defaults to `0.5`): Least max(p, 1 - p) for a label, in [0.5, 1].
         clamp (`float`, *optional*, defaults to `1.0`): The most that p, or 1 - p, can be, in (0.5, 1]: a judge that reasons first
             is surer than it is right (0.6 in [2212.08073](https://huggingface.co/papers/2212.08073)).
+        truncate (`bool`, *optional*, defaults to `False`): Whether the longest of request and answers is shortened until a
+            question fits into the judge's window, for a [`LocalGenerator`]. The middle is left out, marked, alike in both orders;
+            `characters_cut` says how much. By default what is too long is left out with the reason.
         model (`str`, *optional*): The judge's name in provenance and keys. By default the generator's.
         store (`str`, `Path` or [`~rlhf_ext.data.store.JudgementStore`], *optional*): Where judgements are kept: a file or a URL.
-            In memory by default: then a run that is stopped begins anew.
+            By default a file that is gone with the process: then a run that is stopped begins anew.
         budget ([`Budget`], *optional*): Hard limits and prices.
         progress (`bool`, *optional*, defaults to `False`): Whether to show a bar.
         seed (`int`, *optional*, defaults to `0`): Seed of sampled votes.
@@ -81,6 +86,7 @@ class PairwiseLabeler(JudgeLabeler):
         on_disagreement: Literal["abstain", "average"] = "abstain",
         min_confidence: float = 0.5,
         clamp: float = 1.0,
+        truncate: bool = False,
         model: str | None = None,
         store: str | Path | JudgementStore | None = None,
         budget: Budget | None = None,
@@ -99,6 +105,7 @@ class PairwiseLabeler(JudgeLabeler):
             votes=votes,
             temperature=temperature,
             min_confidence=min_confidence,
+            truncate=truncate,
             model=model,
             store=store,
             budget=budget,
@@ -106,7 +113,10 @@ class PairwiseLabeler(JudgeLabeler):
             retry_failed=retry_failed,
             seed=seed,
         )
-        self.reasoning, self.max_reasoning_tokens = reasoning, max_reasoning_tokens
+        self.reasoning = reasoning
+        self._questions = PairQuestions(
+            self._judge_id, self.mode, reasoning, max_reasoning_tokens, seed, self.rubric_of
+        )
         self.on_disagreement, self.clamp = on_disagreement, clamp
         self.__name__ = f"{self.model}/{self.annotator}"  # how stores of revisions tell judges apart
 
@@ -118,11 +128,11 @@ class PairwiseLabeler(JudgeLabeler):
     def label(self, rows: Iterable[Mapping[str, Any]]) -> LabelResult:
         """Preferences from rows with a `prompt` and its `responses` (or `chosen` and `rejected`, to be judged anew).
 
-        All pairs of different answers in a row are compared; how often labels agree with a given `chosen` is among the
-        measures. The same call on the same store goes on where it was stopped.
+        All pairs of different answers in a row are compared. The same call on the same store goes on where it was stopped.
 
         Args:
-            rows (`Dataset` or `list[dict]`): Text or messages. Other columns are kept.
+            rows (`Dataset` or `list[dict]`): Text or messages. Rows may say which models wrote the answers (`models`, or
+                `chosen_model` and `rejected_model`). Other columns are kept.
 
         Returns:
             [`LabelResult`].
@@ -130,18 +140,18 @@ class PairwiseLabeler(JudgeLabeler):
         Raises:
             ValueError: If a row has no prompt or answers (it is named), or no row has two different ones.
         """
-        pairs, left_out = comparisons_of(rows)
+        found, left_out = comparisons_of(rows)
+        pairs = self._fitted(found)
         verdicts, job = self._judge(pairs)
         preferences = []
-        provenance = {"source": "ai", "annotator": self.annotator, "model": self.model}
         for pair, verdict in zip(pairs, verdicts, strict=True):
-            if verdict.reason == "unfinished":
+            if verdict.reason == UNFINISHED:
                 continue
             if reason := self._abstains(verdict):
                 left_out.append(pair.left_out(reason))
             else:
-                preferences.append(pair.labelled(verdict.p, **provenance))
-        unfinished = sum(verdict.reason == "unfinished" for verdict in verdicts)
+                preferences.append(pair.labelled(verdict.p, **self._provenance(pair)))
+        unfinished = sum(verdict.reason == UNFINISHED for verdict in verdicts)
         spent = vars(self.store.spent(job.name))
         return LabelResult(preferences, left_out, self._measures(pairs, verdicts), unfinished, spent)
 
@@ -151,15 +161,15 @@ class PairwiseLabeler(JudgeLabeler):
         """p(first is better) for each row, None where it abstains; equal answers are a tie.
 
         Raises:
-            RuntimeError: If the budget does not reach.
+            BudgetUsedUp: If the budget does not reach.
         """
         pairs = [Comparison(row, *answers, {}) for row, answers in enumerate(zip(prompts, first, second, strict=True))]
         open_pairs = [pair for pair in pairs if text_of(pair.first).strip() != text_of(pair.second).strip()]
         found: list[float | None] = [0.5] * len(pairs)
-        verdicts, _ = self._judge(open_pairs)
+        verdicts, _ = self._judge(self._fitted(open_pairs))
         for pair, verdict in zip(open_pairs, verdicts, strict=True):
-            if verdict.reason == "unfinished":
-                raise RuntimeError("The judge's budget is used up before all answers were compared.")
+            if verdict.reason == UNFINISHED:
+                raise BudgetUsedUp("The judge's budget is used up before all answers were compared.")
             found[pair.row] = None if self._abstains(verdict) else verdict.p
         return found
 
@@ -168,17 +178,17 @@ class PairwiseLabeler(JudgeLabeler):
 
         With `reasoning` and log-probabilities it is the words that are counted; the choices after them cost little beside.
         """
-        pairs, _ = comparisons_of(rows)
-        job = self._job(pairs)
-        if self.reasoning:
-            return job.estimate(self._questions(pairs, "think"), sample=sample, **self._sampling())
-        if self.mode.reads_logprobs:
-            return job.estimate(self._questions(pairs, "ask"), CHOICES, sample=sample)
-        return job.estimate(self._questions(pairs, "ask"), sample=sample, **self._sampling())
+        pairs = self._fitted(comparisons_of(rows)[0])
+        ask, job = self._questions, self._job(pairs)
+        step = ask.steps[0]
+        return job.estimate(_asked(ask.of(pairs, step)), ask.choices(step), sample, **ask.sampling(step))
 
     def rubric_of(self, pair: Comparison) -> PairRubric:
         """The rubric for a pair; the same for all here."""
         return self.rubric
+
+    def _fitted(self, pairs: list[Comparison]) -> list[Comparison]:
+        return self._questions.fitted(pairs, self.generator) if self.truncate else pairs
 
     def _job(self, pairs: Sequence[Comparison]) -> JudgementJob:
         versions = sorted({self.rubric_of(pair).version for pair in pairs})
@@ -186,86 +196,30 @@ class PairwiseLabeler(JudgeLabeler):
         return self._new_job([versions, self.reasoning], data)
 
     def _judge(self, pairs: Sequence[Comparison]) -> tuple[list[Verdict], JudgementJob]:
-        job = self._job(pairs)
-        if not pairs:
-            return [], job
-        if self.mode.reads_logprobs:
-            thoughts = job.run(self._questions(pairs, "think"), **self._sampling()) if self.reasoning else {}
-            questions = self._questions(pairs, "ask", thoughts)
-            answers = job.run([one for one in questions if isinstance(one, Question)], CHOICES)
-        else:
-            questions = self._questions(pairs, "think" if self.reasoning else "ask")
-            answers = job.run(questions, **self._sampling())
+        job, ask = self._job(pairs), self._questions
+        given: list[Judgement | str] | None = None
+        for step in ask.steps if pairs else ():
+            questions = ask.of(pairs, step, given)
+            answers = job.run(_asked(questions), ask.choices(step), **ask.sampling(step))
+            given = [one if isinstance(one, str) else answers.get(one.key, UNFINISHED) for one in questions]
         per_pair = 2 * self.mode.votes
-        starts = range(0, len(questions), per_pair)
-        return [self._verdict(questions[start : start + per_pair], answers) for start in starts], job
+        return [self._verdict((given or [])[n * per_pair : (n + 1) * per_pair]) for n in range(len(pairs))], job
 
-    def _questions(
-        self, pairs: Sequence[Comparison], kind: str, thoughts: Mapping[str, Judgement] | None = None
-    ) -> list[Any]:
-        """The questions of all pairs: for each both orders, and for each of these all votes.
-
-        Where the reasoning that a question comes after is missing, there is the reason in its place.
-        """
-        after = bool(self.reasoning and kind == "ask")
-        before = iter(self._questions(pairs, "think")) if after else None
-        found: list[Question | str] = []
-        for pair in pairs:
-            rubric = self.rubric_of(pair)
-            for order, (first, second) in enumerate(((pair.first, pair.second), (pair.second, pair.first))):
-                for vote in range(self.mode.votes):
-                    words: str | None = None
-                    if before is not None:
-                        thought = (thoughts or {}).get(next(before).key)
-                        if thought is None or thought.result is None:
-                            found.append(
-                                "unfinished" if thought is None else f"failed: no reasoning: {thought.failure}"
-                            )
-                            continue
-                        words = thought.result["text"]
-                    messages = self._messages(rubric, kind, pair.prompt, first, second, words)
-                    parts = {"model": self._judge_id, "rubric": rubric.version, "order": order, "vote": vote}
-                    choices = list(CHOICES) if kind == "ask" and self.mode.reads_logprobs else None
-                    sampling = {} if choices else self._sampling()
-                    found.append(
-                        question_of(messages, self.seed, kind=kind, choices=choices, sampling=sampling, **parts)
-                    )
-        return found
-
-    def _messages(
-        self,
-        rubric: PairRubric,
-        kind: str,
-        prompt: Prompt,
-        first: Completion,
-        second: Completion,
-        words: str | None,
-    ) -> list[Message]:
-        written = not self.mode.reads_logprobs
-        if kind == "think":
-            return rubric.think(prompt, first, second, written)
-        return rubric.ask(prompt, first, second, written, words)
-
-    def _sampling(self) -> dict[str, Any]:
-        room = self.max_reasoning_tokens if self.reasoning else 16
-        return {"max_new_tokens": room, "temperature": self.mode.temperature}
-
-    def _verdict(self, asked: Sequence[Question | str], answers: Mapping[str, Judgement]) -> Verdict:
-        """What the questions about one pair came to, those of both orders."""
-        given: list[Judgement] = []
-        for question in asked:
-            answer = question if isinstance(question, str) else answers.get(question.key, "unfinished")
-            if isinstance(answer, str):
-                return Verdict(reason=answer)
-            given.append(answer)
+    def _verdict(self, given: Sequence[Judgement | str]) -> Verdict:
+        """What the answers about one pair came to, those of both orders; or the first reason why one is missing."""
+        answers = [one for one in given if isinstance(one, Judgement)]
+        if len(answers) < len(given):
+            return Verdict(reason=next(one for one in given if isinstance(one, str)))
+        votes = [self._read(one) for one in answers]
+        read = [vote if isinstance(vote, float) else None for vote in votes]
         shown = []
         for start in (0, self.mode.votes):
-            votes = [self._read(one) for one in given[start : start + self.mode.votes]]
-            read = [vote for vote in votes if isinstance(vote, float)]
-            if not read:
-                return Verdict(reason=next(vote for vote in votes if isinstance(vote, str)))
-            shown.append(self._clamped(sum(read) / len(read)))
-        return Verdict((shown[0], shown[1]))
+            order = [vote for vote in read[start : start + self.mode.votes] if vote is not None]
+            if not order:
+                return Verdict(reason=next(vote for vote in votes[start:] if isinstance(vote, str)))
+            shown.append(self._clamped(sum(order) / len(order)))
+        for_first = [vote if vote is None or place < self.mode.votes else 1 - vote for place, vote in enumerate(read)]
+        return Verdict((shown[0], shown[1]), votes=tuple(for_first) if self.mode.votes > 1 else ())
 
     def _read(self, judgement: Judgement) -> float | str:
         """p(the answer shown first is better), or why it is not known."""
@@ -287,15 +241,16 @@ class PairwiseLabeler(JudgeLabeler):
         judged = [(pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.shown is not None]
         if not judged:
             return {}
-        kept = sum(self._abstains(verdict) is None for _, verdict in judged)
-        rows = [pair.row for pair, _ in judged]
         forward, backward = zip(*(verdict.shown for _, verdict in judged if verdict.shown is not None), strict=True)
         found = {
-            "labelled": wilson(kept, len(judged)),
             "orders_agree": wilson(sum(verdict.orders_agree for _, verdict in judged), len(judged)),
-            "position_bias": position_bias(forward, backward, rows),
+            "position_bias": position_bias(forward, backward, [pair.row for pair, _ in judged]),
         }
-        given = [verdict.p > 0.5 for pair, verdict in judged if pair.is_given and not self._abstains(verdict)]
-        if given:
-            found["agrees_with_given"] = wilson(sum(given), len(given))
-        return found | length_measure([(pair, verdict.p) for pair, verdict in judged])
+        if self.truncate:
+            found["truncated"] = wilson(sum(pair.characters_cut > 0 for pair, _ in judged), len(judged))
+        said = [Judged(pair, one.p, self._abstains(one) is None, one.votes) for pair, one in judged]
+        return pair_measures(said, self.model) | found
+
+
+def _asked(questions: Sequence[Question | str]) -> list[Question]:
+    return [one for one in questions if isinstance(one, Question)]

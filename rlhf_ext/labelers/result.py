@@ -23,7 +23,15 @@ class LabelResult:
         preferences (`list[dict]`): Rows with `prompt`, `chosen`, `rejected`, `preference_strength`, provenance (`source`,
             `annotator`, `model`) and the columns that came in; in the order of the input.
         left_out (`list[dict]`): Rows that got no label, each with the `reason`.
-        measures (`dict[str, Estimate]`, *optional*): What is known of the labels: abstentions, position bias, length bias.
+        measures (`dict[str, Estimate]`, *optional*): What is known of the labels, as far as the rows tell:
+
+            - `labelled`: the share of judged pairs that became a label.
+            - `orders_agree`, `position_bias`, `length_bias`: as in [`~rlhf_ext.stats`].
+            - `own_preferred`: p(the judge's own answer is better) less 0.5, where rows name the models that wrote the answers;
+              `self_preference`: the same less what given labels find in them.
+            - `agrees_with_given`, `kappa_with_given` (Cohen's): of labels with those that rows came with.
+            - `votes_alpha` (Krippendorff's): of single votes, both orders together; of grades by aspect.
+            - `truncated`: the share of which a judge was not shown all. `graded`, `grade_...`: of answers, by aspect.
         unfinished (`int`, *optional*, defaults to `0`): Comparisons that the budget did not reach. They are neither in
             `preferences` nor in `left_out`: the same call with a larger budget goes on with them.
         spent (`dict`, *optional*): Requests, tokens and cost of the job so far.
@@ -61,8 +69,6 @@ class LabelResult:
         Returns:
             `Path`: the file with the preferences.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         summary = {
             "labels": len(self.preferences),
             "left_out": self.reasons,
@@ -70,10 +76,9 @@ class LabelResult:
             "measures": {name: one.to_dict() for name, one in self.measures.items()},
             "spent": self.spent,
         }
-        _write(folder / "preferences.jsonl", self.preferences)
-        _write(folder / "left_out.jsonl", self.left_out)
-        _write(folder / "labels.json", [summary])
-        return folder / "preferences.jsonl"
+        write_rows(folder, "left_out.jsonl", self.left_out)
+        write_rows(folder, "labels.json", [summary])
+        return write_rows(folder, "preferences.jsonl", self.preferences)
 
     def __str__(self) -> str:
         lines = [f"{len(self.preferences)} labels, {len(self.left_out)} rows left out"]
@@ -89,8 +94,12 @@ class LabelResult:
         return "\n".join([*lines, f"spent: {spent}"] if spent else lines)
 
 
-def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_rows(folder: str | Path, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Writes rows as lines of JSON, whole or not at all; gives the file."""
+    path = Path(folder) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     os.replace(partial, path)
+    return path

@@ -85,8 +85,7 @@ def from_rewards(
         pairs,
         lambda one, other: _sigmoid((_value(one) - _value(other)) / temperature),
         min_confidence,
-        source="reward",
-        annotator=annotator,
+        lambda pair: {"source": "reward", "annotator": annotator},
     )
     return LabelResult(result.preferences, left_out + result.left_out, result.measures)
 

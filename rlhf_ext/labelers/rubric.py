@@ -99,6 +99,7 @@ class PairRubric:
         second: Completion,
         written: bool = False,
         reasoning: str | None = None,
+        limit: int | None = None,
     ) -> list[Message]:
         """The question, as messages.
 
@@ -106,27 +107,35 @@ class PairRubric:
             prompt, first, second: The request and the answers in the order in which they are shown.
             written (`bool`, *optional*, defaults to `False`): Whether the judge may also write `tie`.
             reasoning (`str`, *optional*): What it said when it was asked to [`think`]; it is asked for its choice after it.
+            limit (`int`, *optional*): Characters of each text that are shown; the middle of longer ones is left out, marked.
         """
-        question = self._question(prompt, first, second)
+        question = self._question(prompt, first, second, limit)
         if reasoning is None:
             return [{"role": "user", "content": f"{question}\n{_ASK_OR_TIE if written else _ASK}"}]
         return [
-            *self.think(prompt, first, second),
+            *self.think(prompt, first, second, limit=limit),
             {"role": "assistant", "content": reasoning},
             {"role": "user", "content": _ASK},
         ]
 
-    def think(self, prompt: Prompt, first: Completion, second: Completion, written: bool = False) -> list[Message]:
+    def think(
+        self,
+        prompt: Prompt,
+        first: Completion,
+        second: Completion,
+        written: bool = False,
+        limit: int | None = None,
+    ) -> list[Message]:
         """Asks for a comparison first; where the choice is `written`, for both in one answer."""
-        question = self._question(prompt, first, second)
+        question = self._question(prompt, first, second, limit)
         return [{"role": "user", "content": f"{question}\n{_THINK_AND_ASK if written else _THINK}"}]
 
-    def _question(self, prompt: Prompt, first: Completion, second: Completion) -> str:
+    def _question(self, prompt: Prompt, first: Completion, second: Completion, limit: int | None) -> str:
         values: Mapping[str, Any] = {
             "criteria": self.criteria.strip(),
-            "prompt": quoted(prompt),
-            "first": quoted(first),
-            "second": quoted(second),
+            "prompt": quoted(prompt, limit),
+            "first": quoted(first, limit),
+            "second": quoted(second, limit),
         }
         return self.template.format_map(values)
 

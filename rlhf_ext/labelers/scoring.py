@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ..data.store import Judgement, JudgementStore
-from ..rewards.functions.judged import grade_request, read_grade
-from ..stats import Estimate, paired_difference, wilson
-from ..types import Completion, Prompt, text_of
+from ..rewards.functions.judged import grade_request
+from ..types import Completion, Message, Prompt, text_of
 from .aspects import ASPECTS, Aspect, as_aspects, version_of
-from .budget import Budget, CostEstimate
-from .comparisons import Row, responses_of, several
-from .grades import Grades, outcome, weighted_mean
+from .budget import Budget, BudgetUsedUp, CostEstimate
+from .comparisons import Row, rows_of, several
+from .fitting import characters_cut, fitting_limit
+from .graded import GradedAnswer, grade_measures, read_votes
+from .grades import outcome, weighted_mean
 from .job import JudgementJob, Question, question_of
-from .judge import JudgeLabeler, read_text
+from .judge import JudgeLabeler
 from .result import LabelResult
-from .valued import Pairs, Valued, abstention, check_pairs, count_pairs, prefer
+from .valued import Pairs, abstention, check_pairs, count_pairs, prefer
 
 DIGITS = [str(digit) for digit in range(10)]
 """Grades as a judge's log-probabilities are read: 0 to 9 for 1 to 10, each one token."""
 _UNFINISHED = "unfinished"
-
-
-@dataclass(frozen=True)
-class GradedAnswer(Valued):
-    """An answer with its grades.
-
-    Args:
-        row (`int`), response (`str` or `list[dict]`): Index of its row, and the answer.
-        value (`float`, *optional*): The expected grade over all aspects by their weights, in [1, 10]. None where a grade is
-            missing.
-        reason (`str`, *optional*): Why it is: `failed: ...`, `unreadable: ...`, or `unfinished` where the budget did not reach.
-        grades (`dict[str, Grades]`): By aspect. Empty where `value` is None.
-    """
-
-    grades: Mapping[str, Grades] = field(default_factory=dict)
 
 
 class ScoreLabeler(JudgeLabeler):
@@ -65,9 +50,12 @@ class ScoreLabeler(JudgeLabeler):
         votes (`int`, *optional*, defaults to `1`): In text mode, how often each grade is asked for; more than one is sampled.
         temperature (`float`, *optional*, defaults to `0.7`): Of sampled votes.
         min_confidence (`float`, *optional*, defaults to `0.5`): Least max(p, 1 - p) for a label, in [0.5, 1].
+        truncate (`bool`, *optional*, defaults to `False`): Whether the longest of request and answers is shortened until a
+            question fits into the judge's window, for a [`LocalGenerator`]. The middle is left out, marked, alike in all of a row's questions;
+            `characters_cut` says how much. By default what is too long is left out with the reason.
         model (`str`, *optional*): The judge's name in provenance and keys. By default the generator's.
         store (`str`, `Path` or [`~rlhf_ext.data.store.JudgementStore`], *optional*): Where judgements are kept: a file or a URL.
-            In memory by default: then a run that is stopped begins anew.
+            By default a file that is gone with the process: then a run that is stopped begins anew.
         budget ([`Budget`], *optional*): Hard limits and prices.
         progress (`bool`, *optional*, defaults to `False`): Whether to show a bar.
         retry_failed (`bool`, *optional*, defaults to `False`): Whether what failed in an earlier run is asked again.
@@ -103,6 +91,7 @@ class ScoreLabeler(JudgeLabeler):
         votes: int = 1,
         temperature: float = 0.7,
         min_confidence: float = 0.5,
+        truncate: bool = False,
         model: str | None = None,
         store: str | Path | JudgementStore | None = None,
         budget: Budget | None = None,
@@ -118,6 +107,7 @@ class ScoreLabeler(JudgeLabeler):
             votes=votes,
             temperature=temperature,
             min_confidence=min_confidence,
+            truncate=truncate,
             model=model,
             store=store,
             budget=budget,
@@ -140,7 +130,7 @@ class ScoreLabeler(JudgeLabeler):
         Raises:
             ValueError: If a row has no prompt or answers; it is named.
         """
-        found = [Row(index, *row) for index, row in enumerate(responses_of(rows))]
+        found = self._fitted(rows_of(rows))
         return [answer for answers in self._grade(found)[0] for answer in answers]
 
     def label(self, rows: Iterable[Mapping[str, Any]], pairs: Pairs = "best_worst") -> LabelResult:
@@ -161,7 +151,8 @@ class ScoreLabeler(JudgeLabeler):
             ValueError: If `pairs` is unknown, a row has no prompt or answers (it is named), or no row has two different ones.
         """
         check_pairs(pairs)
-        found, left_out = several(rows)
+        differing, left_out = several(rows)
+        found = self._fitted(differing)
         graded, job = self._grade(found)
         whole, unfinished = [], 0
         for row, answers in zip(found, graded, strict=True):
@@ -169,12 +160,16 @@ class ScoreLabeler(JudgeLabeler):
                 unfinished += count_pairs(len(answers), pairs)
             else:
                 whole.append((row, answers))
-        provenance = {"source": "ai", "annotator": self.annotator, "model": self.model}
-        result = prefer(whole, pairs, self._better, self.min_confidence, **provenance)
+        result = prefer(whole, pairs, self._better, self.min_confidence, self._provenance, self.model)
         return replace(
             result,
             left_out=left_out + result.left_out,
-            measures=result.measures | self._measures([answer for _, answers in whole for answer in answers]),
+            measures=result.measures
+            | grade_measures(
+                [answer for _, answers in whole for answer in answers],
+                [aspect.name for aspect in self.aspects],
+                self.truncate,
+            ),
             unfinished=unfinished,
             spent=vars(self.store.spent(job.name)),
         )
@@ -185,14 +180,14 @@ class ScoreLabeler(JudgeLabeler):
         """p(first is better) for each row, None where it abstains or an answer has no grade; equal answers are a tie.
 
         Raises:
-            RuntimeError: If the budget does not reach.
+            BudgetUsedUp: If the budget does not reach.
         """
         rows = [Row(row, one[0], one[1:], {}) for row, one in enumerate(zip(prompts, first, second, strict=True))]
         open_rows = [row for row in rows if len({text_of(response).strip() for response in row.responses}) > 1]
         found: list[float | None] = [0.5] * len(rows)
-        for row, (one, other) in zip(open_rows, self._grade(open_rows)[0], strict=True):
+        for row, (one, other) in zip(open_rows, self._grade(self._fitted(open_rows))[0], strict=True):
             if _UNFINISHED in (one.reason, other.reason):
-                raise RuntimeError("The judge's budget is used up before all answers were graded.")
+                raise BudgetUsedUp("The judge's budget is used up before all answers were graded.")
             found[row.row] = None
             if one.value is not None and other.value is not None:
                 p = self._better(one, other)
@@ -202,7 +197,7 @@ class ScoreLabeler(JudgeLabeler):
 
     def estimate(self, rows: Iterable[Mapping[str, Any]], sample: int = 16) -> CostEstimate:
         """What labelling `rows` will take, from `sample` of its questions, which are asked, kept and paid for."""
-        found, _ = several(rows)
+        found = self._fitted(several(rows)[0])
         return self._job(found).estimate(self._questions(found), self._choices(), sample, **self._sampling())
 
     def _better(self, first: GradedAnswer, second: GradedAnswer) -> float:
@@ -224,7 +219,7 @@ class ScoreLabeler(JudgeLabeler):
             }
             graded.append(
                 [
-                    self._graded(row.row, response, {name: votes[place] for name, votes in by_aspect.items()})
+                    self._graded(row, response, {name: votes[place] for name, votes in by_aspect.items()})
                     for place, response in enumerate(row.responses)
                 ]
             )
@@ -240,12 +235,10 @@ class ScoreLabeler(JudgeLabeler):
         begin alike and which a local judge reads together.
         """
         parts = {"kind": "grade", "model": self._judge_id, "choices": self._choices(), "sampling": self._sampling()}
-        digits = self.mode.reads_logprobs
         return [
-            question_of(grade_request(row.prompt, response, aspect.rubric, digits), self.seed, vote=vote, **parts)
+            question_of(request, self.seed, vote=vote, **parts)
             for row in rows
-            for aspect in self.aspects
-            for response in row.responses
+            for request in self._requests(row)
             for vote in range(self.mode.votes)
         ]
 
@@ -257,32 +250,38 @@ class ScoreLabeler(JudgeLabeler):
             return {}
         return {"max_new_tokens": 16, "temperature": self.mode.temperature}
 
-    def _graded(self, row: int, response: Completion, words: Mapping[str, Sequence[Judgement | None]]) -> GradedAnswer:
-        grades = {}
+    def _fitted(self, rows: list[Row]) -> list[Row]:
+        """With `truncate`, rows with as much of their texts as all their questions have room for."""
+
+        def limit(row: Row) -> int | None:
+            def fits(limit: int | None) -> bool:
+                return all(
+                    self.generator.fits(question, self._choices(), **self._sampling())
+                    for question in self._requests(replace(row, limit=limit))
+                )
+
+            return fitting_limit([row.prompt, *row.responses], fits)
+
+        return [replace(row, limit=limit(row)) for row in rows] if self.truncate else rows
+
+    def _requests(self, row: Row) -> list[list[Message]]:
+        """What is asked about a row: for each aspect its answers."""
+        digits = self.mode.reads_logprobs
+        return [
+            grade_request(row.prompt, response, aspect.rubric, digits, row.limit)
+            for aspect in self.aspects
+            for response in row.responses
+        ]
+
+    def _graded(self, row: Row, response: Completion, words: Mapping[str, Sequence[Judgement | None]]) -> GradedAnswer:
+        grades, written = {}, {}
         for name, votes in words.items():
             if None in votes:
-                return GradedAnswer(row, response, None, _UNFINISHED)
-            read = _read([vote for vote in votes if vote is not None])
+                return GradedAnswer(row.row, response, None, _UNFINISHED)
+            read = read_votes([vote for vote in votes if vote is not None])
             if isinstance(read, str):
-                return GradedAnswer(row, response, None, f"{read} (aspect {name!r})")
-            grades[name] = read
-        return GradedAnswer(row, response, weighted_mean(list(grades.values()), self.weights), None, grades)
-
-    def _measures(self, answers: Sequence[GradedAnswer]) -> dict[str, Estimate]:
-        """The share of answers that got grades, and the mean grade by aspect."""
-        graded = [answer for answer in answers if answer.value is not None]
-        found = {"graded": wilson(len(graded), len(answers))} if answers else {}
-        for aspect in self.aspects if graded else []:
-            means = [answer.grades[aspect.name].mean for answer in graded]
-            rows = [answer.row for answer in graded]
-            found[f"grade_{aspect.name}"] = paired_difference([0.0] * len(means), means, clusters=rows)
-        return found
-
-
-def _read(votes: Sequence[Judgement]) -> Grades | str:
-    """One answer's grades, or why there are none."""
-    if votes[0].result is not None and "logprobs" in votes[0].result:
-        return Grades(tuple(math.exp(logprob) for logprob in votes[0].result["logprobs"]))
-    words = [read_text(vote, read_grade) for vote in votes]
-    read = [word for word in words if isinstance(word, float)]
-    return Grades.of_votes(read) if read else next(word for word in words if isinstance(word, str))
+                return GradedAnswer(row.row, response, None, f"{read} (aspect {name!r})")
+            grades[name], written[name] = read
+        value = weighted_mean(list(grades.values()), self.weights)
+        cut = characters_cut([row.prompt, response], row.limit)
+        return GradedAnswer(row.row, response, value, None, grades, written, cut)

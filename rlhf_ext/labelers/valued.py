@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, TypeVar
 
-from ..stats import wilson
 from ..types import Completion
-from .comparisons import Comparison, Row, length_measure, unsure
+from .comparisons import Comparison, Row, unsure
+from .measures import Judged, pair_measures
 from .result import LabelResult
 
 Pairs = Literal["best_worst", "all", "best_of_rest"]
@@ -70,7 +70,8 @@ def prefer(
     pairs: Pairs,
     better: Callable[[V, V], float],
     min_confidence: float,
-    **provenance: Any,
+    provenance: Callable[[Comparison], Mapping[str, Any]],
+    judge: str | None = None,
 ) -> LabelResult:
     """Preferences from answers with values; those without are left out, each with its reason.
 
@@ -79,11 +80,12 @@ def prefer(
         pairs (`str`): See [`Pairs`].
         better (`Callable`): p(the first of two answers is better).
         min_confidence (`float`): Least max(p, 1 - p) for a label.
-        **provenance: Columns that say where labels come from.
+        provenance (`Callable`): Columns that say where a pair's label comes from.
+        judge (`str`, *optional*): Name of the model that judges, as rows name the models that wrote their answers.
     """
     preferences: list[dict[str, Any]] = []
     left_out: list[dict[str, Any]] = []
-    judged: list[tuple[Comparison, float]] = []
+    judged: list[Judged] = []
     for row, answers in rows:
         left_out += [row.left_out([one.response], one.reason or "no value") for one in answers if one.value is None]
         known = [(one, one.value) for one in answers if one.value is not None]
@@ -91,15 +93,15 @@ def prefer(
             rest = [one.response for one, _ in known]
             left_out += [row.left_out(rest, f"nothing to compare with: row {row.row}")] if rest else []
             continue
-        for first, second in pick_pairs([value for _, value in known], pairs):
+        for first, second in map(sorted, pick_pairs([value for _, value in known], pairs)):  # as the row has them
             (one, value), (other, other_value) = known[first], known[second]
-            pair = Comparison(row.row, row.prompt, one.response, other.response, row.columns)
+            pair = row.pair(one.response, other.response)
             p, margin = better(one, other), value - other_value
-            judged.append((pair, p))
-            if reason := abstention(p, margin, min_confidence):
+            reason = abstention(p, margin, min_confidence)
+            judged.append(Judged(pair, p, reason is None))
+            if reason:
                 left_out.append(pair.left_out(reason))
                 continue
             margin = round(margin if p >= 0.5 else -margin, 6)
-            preferences.append(pair.labelled(p, margin=margin, **provenance))
-    measures = {"labelled": wilson(len(preferences), len(judged))} if judged else {}
-    return LabelResult(preferences, left_out, measures | length_measure(judged))
+            preferences.append(pair.labelled(p, margin=margin, **provenance(pair)))
+    return LabelResult(preferences, left_out, pair_measures(judged, judge))

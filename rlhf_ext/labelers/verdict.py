@@ -13,10 +13,13 @@ class Verdict:
         shown (`tuple[float, float]`, *optional*): p(the answer shown first is better), for (first, second) and for (second,
             first). None where there is no verdict.
         reason (`str`, *optional*): Why there is none; `"unfinished"` where the budget did not reach.
+        votes (`tuple[float | None, ...]`, *optional*): Where there are several, each for the first answer: 1, 0, 0.5 for a tie,
+            None where it could not be read; those of the order (first, second) in front.
     """
 
     shown: tuple[float, float] | None = None
     reason: str | None = None
+    votes: tuple[float | None, ...] = ()
 
     @property
     def p(self) -> float:

@@ -12,9 +12,10 @@ from datasets import Dataset
 from ..data.preferences import STRENGTH, prepare_preferences
 from ..generation import LocalGenerator
 from ..labelers import sample_candidates
+from ..labelers.result import write_rows
 from .plan import Plan
 from .stages import Run
-from .state import processes
+from .state import on_main
 
 if TYPE_CHECKING:
     from ..constitution import Constitution
@@ -81,19 +82,20 @@ class Feedback:
         return _joined(data, added) if added else data
 
     def _label(self, run: Run, plan: Plan) -> dict[str, Any]:
-        assert self.labeler is not None
         plan.title("labels")  # announces it: the labeler has a bar of its own
-        if processes().is_main_process:
-            result = self.labeler.label(self._with_responses(run))
-            if result.unfinished:
-                raise ValueError(
-                    f"The labeler's budget is used up with {result.unfinished} comparisons open. The same call with a larger budget "
-                    "goes on with them."
-                )
-            if not result.preferences:
-                raise ValueError(f"The labeler gave no label for any of {len(self.rows)} rows: {result.reasons}.")
-            result.save(run.folder / "labels")
-        processes().wait_for_everyone()
+        return on_main(lambda: self._labelled(run))
+
+    def _labelled(self, run: Run) -> dict[str, Any]:
+        assert self.labeler is not None
+        result = self.labeler.label(self._with_responses(run))
+        if result.unfinished:
+            raise ValueError(
+                f"The labeler's budget is used up with {result.unfinished} comparisons open. The same call with a larger budget goes "
+                "on with them."
+            )
+        if not result.preferences:
+            raise ValueError(f"The labeler gave no label for any of {len(self.rows)} rows: {result.reasons}.")
+        result.save(run.folder / "labels")
         return json.loads((run.folder / "labels" / "labels.json").read_text(encoding="utf-8"))
 
     def _with_responses(self, run: Run) -> list[dict[str, Any]]:
@@ -117,28 +119,26 @@ class Feedback:
         ]
 
     def _revise(self, run: Run, prompts: list[Any], plan: Plan) -> dict[str, Any]:
+        plan.title("revisions")
+        return on_main(lambda: self._revised(run, prompts))
+
+    def _revised(self, run: Run, prompts: list[Any]) -> dict[str, Any]:
         from ..constitution import critique_and_revise, to_preferences
 
-        plan.title("revisions")
         folder = run.folder / "revisions"
-        if processes().is_main_process:
-            folder.mkdir(parents=True, exist_ok=True)
-            writer = LocalGenerator(run.load_policy(), run.tokenizer, run.config.batch_size)
-            revisions = critique_and_revise(
-                writer,
-                prompts,
-                self.constitution,
-                judge=self.labeler,
-                store=folder / "steps.jsonl",
-                seed=run.config.seed,
-                max_new_tokens=run.config.eval_max_new_tokens,
-            )
-            pairs, left_out = to_preferences(revisions)
-            for name, rows in (("left_out", left_out), ("preferences", pairs)):
-                lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-                (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
-        processes().wait_for_everyone()
-        return {"rows": len(_read(folder / "preferences.jsonl")), "left_out": len(_read(folder / "left_out.jsonl"))}
+        revisions = critique_and_revise(
+            LocalGenerator(run.load_policy(), run.tokenizer, run.config.batch_size),
+            prompts,
+            self.constitution,
+            judge=self.labeler,
+            store=folder / "steps.jsonl",
+            seed=run.config.seed,
+            max_new_tokens=run.config.eval_max_new_tokens,
+        )
+        pairs, left_out = to_preferences(revisions)
+        write_rows(folder, "left_out.jsonl", list(left_out))
+        write_rows(folder, "preferences.jsonl", list(pairs))
+        return {"rows": len(pairs), "left_out": len(left_out)}
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -6,10 +6,13 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+import torch.distributed as dist
 from accelerate import PartialState
 from datasets import Dataset
 
@@ -25,6 +28,39 @@ def processes() -> PartialState:
     """Accelerate's view of the processes of this run. On the CPU it must be told, or each thinks itself alone."""
     leave_group_at_exit()
     return PartialState(cpu=not torch.accelerator.is_available())
+
+
+T = TypeVar("T")
+
+_PATIENCE = timedelta(days=30)
+"""Labels may take days, and a process group's own time limit is minutes."""
+
+
+def on_main(work: Callable[[], T]) -> T:
+    """Does something on the main process alone; all get what it gives, and all fail where it fails.
+
+    Raises:
+        Exception: What `work` raises, on the main process.
+        RuntimeError: Its words, on the others.
+    """
+    state = processes()
+    outcome: list[Any] = [None, None]
+    failure: Exception | None = None
+    if state.is_main_process:
+        try:
+            outcome[0] = work()
+        except Exception as error:  # raised again below, once the others know
+            failure, outcome[1] = error, f"{type(error).__name__}: {error}"
+    if state.num_processes > 1:
+        group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+        dist.broadcast_object_list(outcome, src=0, group=group)
+        dist.barrier(group)  # a main process that fails, and ends, would take its words with it
+        dist.destroy_process_group(group)
+    if failure is not None:
+        raise failure
+    if outcome[1] is not None:
+        raise RuntimeError(f"The main process stopped with {outcome[1]}")
+    return outcome[0]
 
 
 class RunRecord:

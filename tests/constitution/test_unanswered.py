@@ -53,3 +53,34 @@ def test_where_nothing_is_answered_it_is_not_the_prompts(tmp_path):
         model(lambda *_: False), ["Q0?", "Q1?"], KIND, rounds=1, store=tmp_path / "s", progress=False
     )
     assert [row.stopped for row in revisions] == ["rounds", "rounds"], "nothing of the failure was kept"
+
+
+@pytest.mark.parametrize("stage", ["answer", "critique", "revision"])
+def test_what_got_no_answer_is_asked_again_if_that_is_asked_for(stage, tmp_path):
+    prompts = ["Q0?", "Q1?", "Q2?"]
+
+    def run(fails, **options):
+        generator = model(fails)
+        options |= {"rounds": 1, "store": tmp_path / "s", "progress": False}
+        return critique_and_revise(generator, prompts, KIND, **options), generator.calls
+
+    def fails(at, text):
+        return at == stage and ("Q1?" in text or "Q2?" in text)
+
+    run(fails)
+    again, calls = run(fails, retry_failed=True)
+    assert [row.stopped for row in again] == ["rounds", "unanswered", "unanswered"], "it fails again: no error of all"
+    assert len(calls) == 2, "of the prompt that was answered nothing is asked"
+    mended, calls = run(lambda at, text: at == stage and "Q2?" in text, retry_failed=True)
+    assert [row.stopped for row in mended] == ["rounds", "rounds", "unanswered"]
+    assert mended[1].last == "Gladly, here it is."
+    kept, calls = run(lambda *_: True)
+    assert kept == mended and not calls, "what came is kept"
+
+
+def test_the_last_prompt_on_its_way_ends_alone():
+    def fails(at, text):
+        return at == "critique" and "Gladly" in text
+
+    revisions = critique_and_revise(model(fails), ["Q0?"], KIND, rounds=2, progress=False, min_relevance=None)
+    assert (revisions[0].stopped, revisions[0].last) == ("unanswered", "Gladly, here it is.")

@@ -17,7 +17,7 @@ from rlhf_ext.generation.probing import Abilities
 from rlhf_ext.labelers import Budget, ScoreLabeler, best_of_n, best_of_n_dataset, sample_candidates
 
 
-@pytest.mark.parametrize("name", ["candidates", "best_of"])
+@pytest.mark.parametrize("name", ["candidates", "best_of", "best_graded"])
 def test_examples(name):
     assert doctest.testmod(importlib.import_module(f"rlhf_ext.labelers.{name}")).failed == 0
 
@@ -75,7 +75,8 @@ def test_messages_are_answered_with_messages_that_labelers_take():
     assert data[0]["responses"] == [[{"role": "assistant", "content": f"x{i}"}] for i in (1, 2)]
     judge = ScriptedGenerator(lambda prompt, sampling: "3" if '"x1"' in prompt[0]["content"] else "7")
     (label,) = ScoreLabeler(judge, "Be second.").label(data).preferences
-    assert label["chosen"] == [{"role": "assistant", "content": "x2"}] and label["models"] == ["ScriptedGenerator"] * 2
+    assert label["chosen"] == [{"role": "assistant", "content": "x2"}]
+    assert label["chosen_model"] == label["rejected_model"] == "ScriptedGenerator"
 
 
 def test_it_goes_on_where_it_was_stopped(tmp_path):

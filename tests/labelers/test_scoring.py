@@ -257,7 +257,7 @@ def test_where_odds_and_means_disagree_it_abstains():
     judge = reader({"a": [0] * 5 + [1] + [0] * 4, "b": [0] * 4 + [0.6] + [0] * 4 + [0.4]})
     result = ScoreLabeler(judge, "Be right.").label(TWO)
     assert not result.preferences
-    assert result.left_out[0]["reason"] == "abstained, odds and means disagree: p is 0.400, the means differ by +1.000"
+    assert result.left_out[0]["reason"] == "abstained, odds and means disagree: p is 0.600, the means differ by -1.000"
     assert ScoreLabeler(judge, "Be right.").compare(["?"], ["a"], ["b"]) == [None]
 
 

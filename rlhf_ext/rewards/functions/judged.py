@@ -103,12 +103,16 @@ class JudgeScore:
         return grade_request(prompt, completion, self.rubric, as_digits=self.use_probabilities)
 
 
-def grade_request(prompt: Prompt, completion: Completion, rubric: str, as_digits: bool) -> list[Message]:
-    """What a judge is asked for a grade: from 1 to 10, or as a digit (0 to 9), whose probabilities can be read."""
+def grade_request(
+    prompt: Prompt, completion: Completion, rubric: str, as_digits: bool, limit: int | None = None
+) -> list[Message]:
+    """What a judge is asked for a grade: from 1 to 10, or as a digit (0 to 9), whose probabilities can be read.
+
+    With a `limit`, longer texts are shown in part, see [`quoted`].
+    """
     lowest, highest = (0, 9) if as_digits else (1, 10)
-    text = _INSTRUCTION.format(
-        rubric=rubric, request=quoted(prompt), response=quoted(completion), lowest=lowest, highest=highest
-    )
+    request, response = quoted(prompt, limit), quoted(completion, limit)
+    text = _INSTRUCTION.format(rubric=rubric, request=request, response=response, lowest=lowest, highest=highest)
     return [{"role": "user", "content": text}]
 
 
@@ -117,12 +121,26 @@ def read_grade(text: str) -> float | None:
     return float(found[1]) if (found := _SCORE.fullmatch(text)) else None
 
 
-def quoted(text: Prompt | Completion) -> str:
-    """A text or messages as JSON that a judge is shown as data: it cannot end the string, nor look like the chat's own marks."""
-    value: Any = text if isinstance(text, str) else [{"role": m["role"], "content": text_of([m])} for m in text]
+def quoted(text: Prompt | Completion, limit: int | None = None) -> str:
+    """A text or messages as JSON that a judge is shown as data: it cannot end the string, nor look like the chat's own marks.
+
+    With a `limit`, so many characters of a text (of each message) are shown, from its beginning and its end. How many are left
+    out between them stands outside of the strings, where no text can write it.
+    """
+    if isinstance(text, str):
+        return _string(text, limit)
+    messages = (f'{{"role": {_string(m["role"])}, "content": {_string(text_of([m]), limit)}}}' for m in text)
+    return f"[{', '.join(messages)}]"
+
+
+def _string(text: str, limit: int | None = None) -> str:
+    if limit is not None and len(text) > limit:
+        end = len(text) - limit // 2
+        head, tail = _string(text[: limit - limit // 2]), _string(text[end:])
+        return f"{head} [{len(text) - limit} characters left out here] {tail}"
     # Spelt out: what a tokenizer would take for a mark of its own (<|im_end|>, </s>, [INST]), and the line ends that JSON
     # leaves as they are.
-    return _MARK.sub(lambda mark: f"\\u{ord(mark[0]):04x}", json.dumps(value, ensure_ascii=False))
+    return _MARK.sub(lambda mark: f"\\u{ord(mark[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 _INSTRUCTION = """\
