@@ -22,7 +22,9 @@ except ImportError as error:
 
 from .schema import VERSION, check_version, upgrade, version_of
 
-_TAKE_TURN = sa.text("SELECT pg_advisory_xact_lock(hashtext(:turn))")
+_TAKE_TURN = sa.text(
+    "SELECT set_config('lock_timeout', :wait, true), pg_advisory_xact_lock(hashtext(:turn))"  # true: in this transaction
+)
 _CHECKPOINT = "wal_autocheckpoint=8000"  # pages of 4 KiB: a third faster than SQLite's own 1,000 under load
 
 
@@ -62,7 +64,9 @@ class Database:
             raise ValueError(f"A store is a file (SQLite) or PostgreSQL, not {self.kind}.")
         if self.kind == "sqlite" and parsed.database in (None, "", ":memory:"):
             raise ValueError(f"A store needs a file: what {self.name} keeps in memory is gone with the process.")
-        self.engine = sa.create_engine(parsed, pool_pre_ping=self.kind == "postgresql", max_overflow=30)
+        # A server bounds its connections; of a file there may be one a thread.
+        pool = {"pool_pre_ping": True} if self.kind == "postgresql" else {"max_overflow": 60}
+        self.engine = sa.create_engine(parsed, **pool)
         sa.event.listen(self.engine, "connect", self._prepare)
         self._writer: sa.Connection | None = None
         self._start()
@@ -137,7 +141,7 @@ class Database:
         if self.kind == "postgresql":
             with self.engine.connect() as connection:
                 if turn is not None:
-                    connection.execute(_TAKE_TURN, {"turn": f"rlhf_ext {turn}"})
+                    connection.execute(_TAKE_TURN, {"turn": f"rlhf_ext {turn}", "wait": f"{self.wait * 1000:.0f}ms"})
                 yield connection
                 connection.commit()  # after an error, closing the connection rolls back
             return
@@ -196,7 +200,7 @@ class Database:
             return PermissionError(errno.EACCES, f"The store {self.name} cannot be written")
         if "disk I/O" in said:
             return OSError(errno.EIO, f"The disk of the store {self.name} cannot be written, and nothing was stored")
-        if "locked" in said:
+        if "locked" in said or getattr(error, "sqlstate", None) == "55P03":
             return ConnectionError(
                 f"The store {self.name} was locked by another writer for {self.wait:g} seconds; nothing was stored."
             )

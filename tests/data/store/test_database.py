@@ -80,6 +80,18 @@ def test_a_database_that_another_holds_is_waited_for_and_then_said_to_be_locked(
     assert stored(store) == 1
 
 
+def test_a_turn_that_another_has_is_waited_for_and_then_said_to_be_locked(url):
+    holder, store = FeedbackStore(url), FeedbackStore(url, wait=0.3)
+    with (
+        holder.database.writing("feedback"),
+        pytest.raises(ConnectionError, match=r"was locked by another writer for 0.3 seconds"),
+        store.database.writing("feedback"),
+    ):
+        pass
+    with store.database.writing("feedback"):
+        pass
+
+
 def test_a_thread_that_waits_for_its_turn_too_long_is_told(tmp_path):
     store = FeedbackStore(tmp_path / "store.sqlite", wait=0.2)
     with store.database.writing(), pytest.raises(ConnectionError, match=r"had no turn for 0.2 seconds"):
