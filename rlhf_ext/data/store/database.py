@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +45,7 @@ class Database:
 
     Args:
         url (`str` or `Path`): A file for SQLite (made if it is missing), or a SQLAlchemy URL such as
-            `postgresql+psycopg://user@host/name`.
+            `postgresql+psycopg://user@host/name`. `sqlite://` is gone with the object.
         wait (`float`, *optional*, defaults to `60.0`): Seconds for which a writer waits for others before it gives up.
 
     Raises:
@@ -62,12 +65,17 @@ class Database:
         self.kind, self.name = parsed.get_backend_name(), parsed.render_as_string(hide_password=True)
         if self.kind not in ("sqlite", "postgresql"):
             raise ValueError(f"A store is a file (SQLite) or PostgreSQL, not {self.kind}.")
+        self._folder: weakref.finalize | None = None
         if self.kind == "sqlite" and parsed.database in (None, "", ":memory:"):
-            raise ValueError(f"A store needs a file: what {self.name} keeps in memory is gone with the process.")
+            # A file for a while: of SQLite's own memory every connection has another one.
+            folder = tempfile.mkdtemp(prefix="rlhf_ext-store-")
+            self._folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            parsed = parsed.set(database=f"{folder}/store.sqlite")
         # A server bounds its connections; of a file there may be one a thread.
         pool = {"pool_pre_ping": True} if self.kind == "postgresql" else {"max_overflow": 60}
         self.engine = sa.create_engine(parsed, **pool)
-        sa.event.listen(self.engine, "connect", self._prepare)
+        if self.kind == "sqlite":
+            sa.event.listen(self.engine, "connect", partial(_prepare, wait))
         self._writer: sa.Connection | None = None
         self._start()
         _OPEN.add(self)
@@ -122,6 +130,8 @@ class Database:
     def _leave_to_parent(self) -> None:
         """After a fork: the connections are the parent's; a child that closed them would take the file from under it."""
         _PARENTS.append((self.engine.pool, self._writer))
+        if self._folder is not None:
+            self._folder.detach()
         self.engine.dispose(close=False)
         self._start()
 
@@ -172,13 +182,6 @@ class Database:
                     raise
                 time.sleep(random.uniform(0.0002, 0.002))
 
-    def _prepare(self, connection: Any, record: Any) -> None:
-        if self.kind == "postgresql":
-            return
-        connection.isolation_level = None  # transactions are begun here, not by the driver
-        for setting in (f"busy_timeout={self.wait * 1000:.0f}", "journal_mode=WAL", "synchronous=NORMAL", _CHECKPOINT):
-            connection.execute(f"PRAGMA {setting}")
-
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
         try:
@@ -205,6 +208,12 @@ class Database:
                 f"The store {self.name} was locked by another writer for {self.wait:g} seconds; nothing was stored."
             )
         return ConnectionError(f"The store {self.name} cannot be reached: {said}")
+
+
+def _prepare(wait: float, connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun here, not by the driver
+    for setting in (f"busy_timeout={wait * 1000:.0f}", "journal_mode=WAL", "synchronous=NORMAL", _CHECKPOINT):
+        connection.execute(f"PRAGMA {setting}")
 
 
 def _after_fork() -> None:
