@@ -22,6 +22,7 @@ commands:
   sample   answers to prompts from one or more models, for label to choose among
   label    preferences from a language model that compares answers, or grades them
   revise   answers criticised and revised by a constitution, as data sets
+  select   comparisons worth asking people about, chosen by active selection
   feedback a page on which people compare, rate and rank answers (--items, --invite, --model, ...)
   reward   train a reward model
   validate measure a reward model on held-out preferences; with --thresholds, exit code 1 where it fails them
@@ -38,6 +39,7 @@ _COMMANDS = {
     "sample": "sampling",
     "label": "labeling",
     "revise": "labeling",
+    "select": "selection",
     "feedback": "feedback",
     "reward": "training",
     "validate": "validation",

@@ -41,7 +41,7 @@ def sample_candidates(
         n (`int`, *optional*, defaults to `4`): Answers a prompt, before equal ones are taken out.
         seed (`int`, *optional*, defaults to `0`): Other seeds give other answers.
         store (`str`, `Path` or [`~rlhf_ext.data.store.JudgementStore`], *optional*): Where answers are kept as they come: the
-            same call goes on where it was stopped, and several processes share one. By default a file that is gone with the process.
+            same call goes on where it was stopped, and several processes share one. By default one that is gone with the process.
         budget ([`Budget`], *optional*): Hard limits and prices, over all models together.
         skip_failed (`bool`, *optional*, defaults to `False`): Whether prompts that got no answer at all are left out, with a
             warning, rather than an error. A prompt that got some answers always stays.

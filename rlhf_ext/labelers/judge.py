@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,15 +70,8 @@ class JudgeLabeler:
 
 
 def as_store(store: str | Path | JudgementStore | None) -> JudgementStore:
-    """A store as it is, a file or URL opened; where there is none, a file that is gone with the process."""
-    if isinstance(store, JudgementStore):
-        return store
-    if store is not None:
-        return JudgementStore(store)
-    folder = tempfile.mkdtemp(prefix="rlhf_ext-")
-    passing = JudgementStore(Path(folder) / "judgements.sqlite")
-    weakref.finalize(passing, shutil.rmtree, folder, ignore_errors=True)
-    return passing
+    """A store as it is, a file or URL opened; where there is none, one that is gone with the process."""
+    return store if isinstance(store, JudgementStore) else JudgementStore(store or "sqlite://")
 
 
 def check_confidence(min_confidence: float) -> float:

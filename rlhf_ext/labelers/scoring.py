@@ -55,7 +55,7 @@ class ScoreLabeler(JudgeLabeler):
             `characters_cut` says how much. By default what is too long is left out with the reason.
         model (`str`, *optional*): The judge's name in provenance and keys. By default the generator's.
         store (`str`, `Path` or [`~rlhf_ext.data.store.JudgementStore`], *optional*): Where judgements are kept: a file or a URL.
-            By default a file that is gone with the process: then a run that is stopped begins anew.
+            By default one that is gone with the process: then a run that is stopped begins anew.
         budget ([`Budget`], *optional*): Hard limits and prices.
         progress (`bool`, *optional*, defaults to `False`): Whether to show a bar.
         retry_failed (`bool`, *optional*, defaults to `False`): Whether what failed in an earlier run is asked again.
