@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,9 @@ except ImportError as error:
 
 from .schema import VERSION, check_version, upgrade, version_of
 
-_TAKE_TURN = sa.text("SELECT pg_advisory_xact_lock(hashtext(:turn))")
+_TAKE_TURN = sa.text(
+    "SELECT set_config('lock_timeout', :wait, true), pg_advisory_xact_lock(hashtext(:turn))"  # true: in this transaction
+)
 _CHECKPOINT = "wal_autocheckpoint=8000"  # pages of 4 KiB: a third faster than SQLite's own 1,000 under load
 
 
@@ -40,7 +45,7 @@ class Database:
 
     Args:
         url (`str` or `Path`): A file for SQLite (made if it is missing), or a SQLAlchemy URL such as
-            `postgresql+psycopg://user@host/name`.
+            `postgresql+psycopg://user@host/name`. `sqlite://` is gone with the object.
         wait (`float`, *optional*, defaults to `60.0`): Seconds for which a writer waits for others before it gives up.
 
     Raises:
@@ -60,10 +65,17 @@ class Database:
         self.kind, self.name = parsed.get_backend_name(), parsed.render_as_string(hide_password=True)
         if self.kind not in ("sqlite", "postgresql"):
             raise ValueError(f"A store is a file (SQLite) or PostgreSQL, not {self.kind}.")
+        self._folder: weakref.finalize | None = None
         if self.kind == "sqlite" and parsed.database in (None, "", ":memory:"):
-            raise ValueError(f"A store needs a file: what {self.name} keeps in memory is gone with the process.")
-        self.engine = sa.create_engine(parsed, pool_pre_ping=self.kind == "postgresql", max_overflow=30)
-        sa.event.listen(self.engine, "connect", self._prepare)
+            # A file for a while: of SQLite's own memory every connection has another one.
+            folder = tempfile.mkdtemp(prefix="rlhf_ext-store-")
+            self._folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            parsed = parsed.set(database=f"{folder}/store.sqlite")
+        # A server bounds its connections; of a file there may be one a thread.
+        pool = {"pool_pre_ping": True} if self.kind == "postgresql" else {"max_overflow": 60}
+        self.engine = sa.create_engine(parsed, **pool)
+        if self.kind == "sqlite":
+            sa.event.listen(self.engine, "connect", partial(_prepare, wait))
         self._writer: sa.Connection | None = None
         self._start()
         _OPEN.add(self)
@@ -118,6 +130,8 @@ class Database:
     def _leave_to_parent(self) -> None:
         """After a fork: the connections are the parent's; a child that closed them would take the file from under it."""
         _PARENTS.append((self.engine.pool, self._writer))
+        if self._folder is not None:
+            self._folder.detach()
         self.engine.dispose(close=False)
         self._start()
 
@@ -137,7 +151,7 @@ class Database:
         if self.kind == "postgresql":
             with self.engine.connect() as connection:
                 if turn is not None:
-                    connection.execute(_TAKE_TURN, {"turn": f"rlhf_ext {turn}"})
+                    connection.execute(_TAKE_TURN, {"turn": f"rlhf_ext {turn}", "wait": f"{self.wait * 1000:.0f}ms"})
                 yield connection
                 connection.commit()  # after an error, closing the connection rolls back
             return
@@ -168,13 +182,6 @@ class Database:
                     raise
                 time.sleep(random.uniform(0.0002, 0.002))
 
-    def _prepare(self, connection: Any, record: Any) -> None:
-        if self.kind == "postgresql":
-            return
-        connection.isolation_level = None  # transactions are begun here, not by the driver
-        for setting in (f"busy_timeout={self.wait * 1000:.0f}", "journal_mode=WAL", "synchronous=NORMAL", _CHECKPOINT):
-            connection.execute(f"PRAGMA {setting}")
-
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
         try:
@@ -196,11 +203,17 @@ class Database:
             return PermissionError(errno.EACCES, f"The store {self.name} cannot be written")
         if "disk I/O" in said:
             return OSError(errno.EIO, f"The disk of the store {self.name} cannot be written, and nothing was stored")
-        if "locked" in said:
+        if "locked" in said or getattr(error, "sqlstate", None) == "55P03":
             return ConnectionError(
                 f"The store {self.name} was locked by another writer for {self.wait:g} seconds; nothing was stored."
             )
         return ConnectionError(f"The store {self.name} cannot be reached: {said}")
+
+
+def _prepare(wait: float, connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun here, not by the driver
+    for setting in (f"busy_timeout={wait * 1000:.0f}", "journal_mode=WAL", "synchronous=NORMAL", _CHECKPOINT):
+        connection.execute(f"PRAGMA {setting}")
 
 
 def _after_fork() -> None:

@@ -1,12 +1,15 @@
 """What goes wrong below a store: full and broken disks, locks, servers that are gone, forks."""
 
 import errno
+import gc
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -80,6 +83,18 @@ def test_a_database_that_another_holds_is_waited_for_and_then_said_to_be_locked(
     assert stored(store) == 1
 
 
+def test_a_turn_that_another_has_is_waited_for_and_then_said_to_be_locked(url):
+    holder, store = FeedbackStore(url), FeedbackStore(url, wait=0.3)
+    with (
+        holder.database.writing("feedback"),
+        pytest.raises(ConnectionError, match=r"was locked by another writer for 0.3 seconds"),
+        store.database.writing("feedback"),
+    ):
+        pass
+    with store.database.writing("feedback"):
+        pass
+
+
 def test_a_thread_that_waits_for_its_turn_too_long_is_told(tmp_path):
     store = FeedbackStore(tmp_path / "store.sqlite", wait=0.2)
     with store.database.writing(), pytest.raises(ConnectionError, match=r"had no turn for 0.2 seconds"):
@@ -151,8 +166,6 @@ def test_parent_and_child_of_a_fork_both_go_on(url):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("sqlite://",), "A store needs a file: what sqlite:// keeps in memory is gone with the process"),
-        (("sqlite:///:memory:",), "keeps in memory"),
         (("mysql://x/y",), "not mysql"),
         (("store.sqlite", 0.0), "`wait` should be a positive number of seconds, got 0.0"),
     ],
@@ -162,6 +175,19 @@ def test_mistakes_are_named(arguments, message, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=message):
         Database(*arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_store_for_a_while_is_one_for_all_threads_and_gone_with_its_object(url):
+    store, other = FeedbackStore(url), FeedbackStore(url)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(store.add, map(thumbs, range(8))))
+    assert stored(store) == 28 and stored(other) == 0
+    path = Path(store.database.engine.url.database)
+    assert path.exists()
+    del store
+    gc.collect()
+    assert not path.parent.exists()
 
 
 def test_a_password_is_not_shown():
