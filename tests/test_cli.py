@@ -69,7 +69,7 @@ def test_an_unknown_command_as_a_process():
     assert result.returncode == 2
     assert (
         result.stderr
-        == "rlhf-ext: unknown command 'trian'; there are demo, run, label, revise, reward, validate, dpo, ppo.\n"
+        == "rlhf-ext: unknown command 'trian'; there are demo, run, label, revise, select, reward, validate, dpo, ppo.\n"
     )
 
 

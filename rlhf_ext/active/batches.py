@@ -96,7 +96,9 @@ def quota_counts(quotas: Mapping[Any, float], k: int) -> dict[Any, int]:
     exact = {name: share * k for name, share in {**quotas, None: max(rest, 0.0)}.items()}
     counts = {name: int(value + 1e-9) for name, value in exact.items()}
     short = k - sum(counts.values())
-    for name in sorted(exact, key=lambda name: counts[name] - exact[name])[:short]:  # stable: of equal ones the first
+    for name in sorted(exact, key=lambda name: round(counts[name] - exact[name], 9))[
+        :short
+    ]:  # stable: of equal ones the first
         counts[name] += 1
     return counts
 

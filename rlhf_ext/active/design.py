@@ -18,9 +18,7 @@ from .arrays import (
     check_scores,
     sigmoid,
 )
-
-_LOOK = 64
-"""Prompts whose gain is worked out anew at a time in the greedy choice."""
+from .greedy import LazyGreedy, pair_lengths
 
 
 class Design:
@@ -104,9 +102,16 @@ class Design:
             [`Acquisition`]: utilities are log(1 + p (1 - p) x^T covariance x), the growth of the log-determinant; at least 0.
         """
         values, means, mask = self._checked(features, scores, present)
+        places = np.array(list(combinations(range(values.shape[1]), 2)))
         utilities, pairs = np.empty(len(values)), np.empty((len(values), 2), dtype=np.int64)
         for rows in blocks(len(values)):
-            utilities[rows], pairs[rows] = self._best(values[rows], means[rows], mask[rows])
+            there = mask[rows]
+            first, second = places.T
+            held = np.where(there[:, :, None], values[rows].astype(np.float64), 0.0)
+            weights = self._weights(means[rows][:, first] - means[rows][:, second])
+            gains = np.log1p(weights * pair_lengths(held, self.covariance))
+            gains = np.where(there[:, first] & there[:, second], gains, -np.inf)
+            utilities[rows], pairs[rows] = gains.max(axis=1), places[gains.argmax(axis=1)]
         return Acquisition(utilities, pairs)
 
     def choose(
@@ -114,8 +119,7 @@ class Design:
     ) -> tuple[NDArray[np.int64], Acquisition]:
         """Chooses k prompts with a pair each, one after another, each the one that adds most to those before; takes them in.
 
-        The log-determinant is submodular: what a pair would add can only shrink as others are taken. So most prompts are never
-        looked at again (Minoux's lazy greedy), and the choice is that of looking at all of them each time.
+        The choice is that of looking at all pairs each time; see `LazyGreedy`. It is at least 1 - 1/e as good as the best batch.
 
         Args:
             features, scores, present:
@@ -133,53 +137,11 @@ class Design:
         values, means, mask = self._checked(features, scores, present)
         if not 1 <= k <= len(values):
             raise ValueError(f"`k` should be in 1 ... {len(values)}, the number of prompts, got {k}.")
-        bounds = self.gains(values, means, mask).utilities
+        greedy = LazyGreedy(values, means, mask, self.covariance, self._weights, k)
         chosen, gains, pairs = np.empty(k, dtype=np.int64), np.empty(k), np.empty((k, 2), dtype=np.int64)
         for place in range(k):
-            one, gains[place], pairs[place] = self._next(bounds, values, means, mask)
-            chosen[place], (first, second) = one, pairs[place].tolist()
-            difference = values[one, first].astype(np.float64) - values[one, second]
-            self._take(difference, float(means[one, first] - means[one, second]))
-            bounds[one] = -np.inf
+            chosen[place], gains[place], pairs[place] = greedy.take()
         return chosen, Acquisition(gains, pairs)
-
-    def _next(
-        self, bounds: Floats, values: NDArray[Any], means: Floats, mask: NDArray[np.bool_]
-    ) -> tuple[int, float, NDArray[np.int64]]:
-        """The prompt that adds most, its gain and pair; `bounds` are what each adds at most, and are brought up to date."""
-        best, gain, pair = -1, -np.inf, np.zeros(2, dtype=np.int64)
-        fresh = np.zeros(len(bounds), dtype=bool)
-        while True:
-            open_bounds = np.where(fresh, -np.inf, bounds)
-            look = np.argpartition(open_bounds, -_LOOK)[-_LOOK:] if len(bounds) > _LOOK else np.arange(len(bounds))
-            look = look[open_bounds[look] > gain]
-            if not len(look):
-                return best, gain, pair
-            bounds[look], pairs = self._best(values[look], means[look], mask[look])
-            fresh[look] = True
-            top = int(bounds[look].argmax())
-            if bounds[look[top]] > gain:
-                best, gain, pair = int(look[top]), float(bounds[look[top]]), pairs[top]
-
-    def _best(self, values: NDArray[Any], means: Floats, mask: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.int64]]:
-        """Gains and pairs of some prompts."""
-        block = values.astype(np.float64)
-        block = np.where(mask[:, :, None], block, 0.0)
-        products = (block @ self.covariance) @ block.transpose(0, 2, 1)  # of each two responses of a prompt
-        utilities, pairs = np.full(len(block), -np.inf), np.zeros((len(block), 2), dtype=np.int64)
-        for first, second in combinations(range(block.shape[1]), 2):
-            length = products[:, first, first] + products[:, second, second] - 2 * products[:, first, second]
-            gain = np.log1p(self._weights(means[:, first] - means[:, second]) * np.maximum(length, 0.0))
-            better = mask[:, first] & mask[:, second] & (gain > utilities)
-            utilities[better] = gain[better]
-            pairs[better] = first, second
-        return utilities, pairs
-
-    def _take(self, difference: Floats, score: float) -> None:
-        """Takes in one pair (Sherman and Morrison)."""
-        weight = float(self._weights(np.array([score]))[0])
-        moved = self.covariance @ difference
-        self.covariance -= np.outer(moved, moved) * (weight / (1 + weight * float(difference @ moved)))
 
     def _weights(self, scores: Floats) -> Floats:
         p = sigmoid(scores / self.temperature)
@@ -244,10 +206,9 @@ def d_optimal(
 
 
 def ridge_of(features: Any, present: Any = None) -> float:
-    """A ridge on the scale of the features: their variance within a prompt, summed over dimensions.
+    """A ridge on the scale of the features: their variance within a prompt, the mean over dimensions.
 
-    It says that, before anything is asked, the rewards of two responses are expected to differ by one or two nats. Only the
-    order of magnitude matters.
+    For features of variance 1 it is 1, the usual penalty on the weights. Only its order of magnitude matters.
 
     Args:
         features (array of shape `(P, n, d)`), present:
@@ -268,7 +229,7 @@ def ridge_of(features: Any, present: Any = None) -> float:
         block = np.where(there[:, :, None], values[rows].astype(np.float64), 0.0)
         centred = block - block.sum(axis=1, keepdims=True) / there.sum(axis=1)[:, None, None]
         total += float((centred[there] ** 2).sum())
-        count += int(there.sum() - len(there))
+        count += int(there.sum() - len(there)) * values.shape[2]
     if total <= 0:
         raise ValueError("All responses to each prompt have the same features: no pair tells anything.")
     return total / count

@@ -84,10 +84,8 @@ def pool_row(index: int, row: Mapping[str, Any]) -> PoolRow:
 
 def prompt_key(prompt: Prompt) -> bytes:
     """What tells prompts apart: 16 bytes of a hash of their words; white space does not count."""
-    parts: Any = prompt
-    if not isinstance(prompt, str):
-        parts = [[message.get("role"), text_of([message])] for message in prompt]
-    text = " ".join(json.dumps(parts, ensure_ascii=False).replace("\\n", " ").split())
+    parts = [("", prompt)] if isinstance(prompt, str) else [(str(m.get("role")), text_of([m])) for m in prompt]
+    text = json.dumps([(role, " ".join(words.split())) for role, words in parts], ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import Floats
-from .batches import check_count, quota_counts, top_k
+from .batches import check_count, quota_counts
 from .design import Design
 from .pool import PoolRow
 from .spread import deduplicate, k_center, k_means_plus_plus
@@ -80,6 +80,7 @@ class Entry:
         pair (`tuple[int, int]`): Places of the responses to ask about.
         features (array of shape `(n, d)`, *optional*): Of its responses.
         scores (array of shape `(n,)`, *optional*): Their mean rewards.
+        tie (`float`, *optional*, defaults to `0.0`): Decides between equal utilities, the lower first.
     """
 
     row: PoolRow
@@ -87,6 +88,7 @@ class Entry:
     pair: tuple[int, int]
     features: NDArray[Any] | None = None
     scores: Floats | None = None
+    tie: float = 0.0
 
 
 class Shortlist:
@@ -121,6 +123,7 @@ class Shortlist:
                     f"Row {entry.row.index} has no column {self.rule.category!r}, which the quotas speak of; it has "
                     f"{', '.join(entry.row.columns) or 'no others'}."
                 )
+            entry.tie = self._ties.random()  # one a row: how the stream is cut does not count
             name = entry.row.columns.get(self.rule.category) if self.rule.quotas else _OTHERS
             self._groups[name if name in self.rule.quotas else _OTHERS].append(entry)
         for name, group in self._groups.items():
@@ -135,22 +138,20 @@ class Shortlist:
         chosen: list[Entry] = []
         for name, count in quota_counts(self.rule.quotas, self.budget).items():
             chosen += self._batch(groups[name], count, chosen, design)
-        taken = {id(entry) for entry in chosen}
-        rest = [entry for group in groups.values() for entry in group if id(entry) not in taken]
+        taken = {entry.row.index for entry in chosen}
+        rest = [entry for group in groups.values() for entry in group if entry.row.index not in taken]
         return chosen + self._batch(rest, self.budget - len(chosen), chosen, design)
 
     def _best(self, entries: list[Entry], k: int) -> list[Entry]:
-        if len(entries) <= 1:
-            return entries
-        return [entries[place] for place in top_k([entry.utility for entry in entries], k, self._ties)]
+        return sorted(entries, key=lambda entry: (-entry.utility, entry.tie))[:k]
 
     def _thinned(self, groups: dict[Any, list[Entry]], max_similarity: float) -> dict[Any, list[Entry]]:
         everything = [entry for group in groups.values() for entry in group]
         if not everything:
             return groups
         kept = deduplicate(_vectors(everything), max_similarity, [entry.utility for entry in everything])
-        stays = {id(everything[place]) for place in kept}
-        return {name: [entry for entry in group if id(entry) in stays] for name, group in groups.items()}
+        stays = {everything[place].row.index for place in kept}
+        return {name: [entry for entry in group if entry.row.index in stays] for name, group in groups.items()}
 
     def _batch(self, entries: list[Entry], count: int, before: list[Entry], design: Design | None) -> list[Entry]:
         """`count` of some entries, or all of them, with those `before` in mind."""
@@ -159,9 +160,9 @@ class Shortlist:
             return []
         if design is not None:
             return _designed(entries, count, design)
-        utilities = np.array([entry.utility for entry in entries])
         if self.rule.diversify is None:
             return self._best(entries, count)
+        utilities = np.array([entry.utility for entry in entries])
         points = _vectors(entries)
         taken = _vectors(before) if before else None
         if self.rule.diversify == "k_center":

@@ -1,4 +1,4 @@
-"""The command line: `rlhf-ext demo | run | label | revise | feedback | reward | validate | dpo | ppo`.
+"""The command line: `rlhf-ext demo | run | label | revise | select | feedback | reward | validate | dpo | ppo`.
 
 Arguments are TRL's: every field of a configuration is a flag, and `--config FILE` reads them from YAML. A user's
 mistake ends in one line on stderr and exit code 2; `RLHF_EXT_TRACEBACK=1` shows where it came from.
@@ -21,6 +21,7 @@ commands:
   run      preferences in, an aligned and measured model out (--model_name, --preferences, --algorithm, ...)
   label    preferences from a language model that judges pairs of answers
   revise   answers criticised and revised by a constitution, as data sets
+  select   comparisons worth asking people about, chosen by active selection
   feedback a page on which people compare, rate and rank answers (--items, --invite, --model, ...)
   reward   train a reward model
   validate measure a reward model on held-out preferences; with --thresholds, exit code 1 where it fails them
@@ -36,6 +37,7 @@ _COMMANDS = {
     "run": "jobs",
     "label": "labeling",
     "revise": "labeling",
+    "select": "selection",
     "feedback": "feedback",
     "reward": "training",
     "validate": "validation",
