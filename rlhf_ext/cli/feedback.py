@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .feedback_items import read_items
-from .writers import WriterArguments, generator_of
 from .parsing import load, parse
+from .writers import WriterArguments, generator_of
 
 _HELP = """\
 usage: rlhf-ext feedback [serve] [--items FILE] [--database FILE] [--invite NAME ...] ...

@@ -231,5 +231,6 @@ def _nothing_left(site: Site, request: Request, annotator: str) -> Response:
     lines = [f"You have answered or skipped {standing.done} question{'s' * (standing.done != 1)}."] * (
         standing.done > 0
     )
-    lines += ["When there are new ones, they appear here: this page looks every 30 seconds."]
-    return site.message(request, heading, lines, annotator=annotator, progress=standing, again_in=30)
+    lines += ["New questions appear here when there are some."]
+    again = [("Look again", "/")]
+    return site.message(request, heading, lines, annotator=annotator, progress=standing, links=again)

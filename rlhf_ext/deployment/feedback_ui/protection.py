@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -73,8 +73,7 @@ class Protection:
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Status and reason, where a request is refused before its body."""
         headers = Headers(scope=scope)
-        host = urlsplit(f"//{headers.get('host', '')}").hostname
-        if host not in self.hosts:
+        if _parts(f"//{headers.get('host', '')}").hostname not in self.hosts:
             return 421, "This page does not go by that name."
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return 405, "Only GET and POST are known here."
@@ -92,7 +91,7 @@ class Protection:
     def _ours(self, headers: Headers) -> bool:
         """Whether the form came from this page; browsers say so in `Origin`."""
         origin = headers.get("origin")
-        return origin is None or urlsplit(origin).netloc in (
+        return origin is None or _parts(origin).netloc in (
             headers["host"],
             urlsplit(self.settings.public_url).netloc,
         )
@@ -121,6 +120,14 @@ class Protection:
             headers["Strict-Transport-Security"] = "max-age=31536000"
         if not path.startswith("/static/"):
             headers["Cache-Control"] = "no-store"  # what others wrote stays out of a shared computer's cache
+
+
+def _parts(address: str) -> SplitResult:
+    """Parts of an address; empty ones of what is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def _replay(body: bytes, receive: Receive) -> Any:

@@ -143,7 +143,7 @@ class Site:
         self, request: Request, heading: str, lines: Sequence[str], status: int = 200, **values: Any
     ) -> HTMLResponse:
         """A page with a few words."""
-        names = {"annotator": None, "progress": None, "links": (), "again_in": None, "resend": None, **values}
+        names = {"annotator": None, "progress": None, "links": (), "resend": None, **values}
         return self.page(request, "message.html", status, heading=heading, lines=lines, **names)
 
     @cached_property

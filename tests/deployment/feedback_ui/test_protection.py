@@ -72,6 +72,7 @@ def test_a_form_without_its_token_is_refused_everywhere(start, path):
     "headers",
     [
         {"Origin": "http://evil.example"},
+        {"Origin": "http://["},
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
@@ -87,7 +88,8 @@ def test_a_form_that_came_from_another_site_is_refused_whatever_it_holds(start, 
 
 def test_a_name_that_is_not_ours_is_refused(start):
     site = start([PAIR])
-    assert site.visitor().get("/", {"Host": "evil.example"}).status == 421
+    for host in ("evil.example", "localhost@evil.example", "evil.example#localhost", "[", "", "localhost.evil.example"):
+        assert site.visitor().get("/", {"Host": host}).status in (400, 421), host
     assert site.visitor().get("/", {"Host": f"localhost:{site.port}"}).status == 401
     named = start([PAIR], allowed_hosts=("labels.internal",))
     assert named.visitor().get("/", {"Host": "labels.internal"}).status == 401

@@ -45,7 +45,7 @@ def test_code_and_tables_are_told_from_prose(text, kinds):
 
 
 @pytest.mark.parametrize(
-    "text", [*TEXTS, "<script>alert(1)</script>", "&lt;&#x3c;", "a\u202eb\u200bc\ufeff", "\x1b[31m"]
+    "text", [*TEXTS, "<script>alert(1)</script>", "&lt;&#x3c;", "a\u202eb\u200bc\ufeff", "<b>\x1b[31m<i>"]
 )
 def test_what_is_shown_reads_as_the_text_and_holds_no_markup_of_it(text):
     page = str(shown(text))
