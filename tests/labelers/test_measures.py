@@ -110,6 +110,11 @@ def test_self_preference_is_beyond_what_people_find():
     assert not {"own_preferred", "self_preference"} & neutral.keys()
 
 
+def test_two_answers_of_the_judges_own_say_nothing_of_self_preference():
+    rows = [{"prompt": "Q?", "responses": ["good", "bad"], "models": ["judge", "judge"]}]
+    assert "own_preferred" not in PairwiseLabeler(soft(0.9), "helpful", model="judge").label(rows).measures
+
+
 def test_who_wrote_an_answer_goes_with_it():
     writers = {"judge": ScriptedGenerator(["bad 1", "bad 2"]), "other": ScriptedGenerator(["good 1", "good 2"])}
     rows = sample_candidates(writers, ["Q1?", "Q2?"], n=2)

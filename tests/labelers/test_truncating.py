@@ -126,6 +126,20 @@ def test_it_compares_what_is_too_long(judge):
     assert pairwise(judge).compare([LONG], ["It counts."], ["Numbers."]) == [None]
 
 
+@pytest.mark.parametrize("larger", ["first", "second"])
+def test_the_limit_is_what_the_order_that_needs_more_room_has(judge, larger):
+    pair = Comparison(0, LONG, "first", "second", {})
+
+    def fits(question, choices, **sampling):
+        comes_first = f'"{larger}" "' in question[0]["content"]  # as where tokens merge across the gap between answers
+        return len(question[0]["content"]) <= (900 if comes_first else 1000)
+
+    judge.fits = fits
+    (fitted,) = pairwise(judge, truncate=True)._fitted([pair])
+    question = pairwise(judge)._questions.messages(fitted, 0, "ask")
+    assert 880 <= len(question[0]["content"]) <= 900
+
+
 def test_it_is_refused_where_the_window_is_not_known():
     with pytest.raises(NotImplementedError, match="`truncate` needs to know .* ScriptedGenerator does not say"):
         PairwiseLabeler(ScriptedGenerator([]), truncate=True)
