@@ -106,7 +106,9 @@ def test_fresh_comparisons_are_chosen_by_active_selection(queue):
 
 def test_a_model_that_says_nothing_now_and_then_does_not_end_the_stream(queue):
     model = ScriptedGenerator(["", "something"])
-    live = LiveItems(fresh_comparisons(model, ["One?", "Two?", "Three?"], n=2, pool=1, picked=1), enough=50, every=0.01)
+    live = LiveItems(
+        fresh_comparisons(model, ["One?", "Two?", "Three?"], n=2, pool=1, picked=1), enough=50, every=0.01
+    )
     live.start(queue)
     live.wait(20)
     assert live.state().state == "finished" and live.state().error is None
