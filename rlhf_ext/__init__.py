@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Annotators": "data.store",
     "Budget": "labelers",
     "Constitution": "constitution",
     "ConstitutionalLabeler": "constitution",
@@ -20,6 +21,9 @@ _HOMES = {
     "DPOConfig": "trainers",
     "DPOTrainer": "trainers",
     "EndpointGenerator": "generation",
+    "FeedbackItem": "data.store",
+    "FeedbackRecord": "data.store",
+    "FeedbackStore": "data.store",
     "JudgementStore": "data.store",
     "LabelResult": "labelers",
     "LocalGenerator": "generation",
@@ -42,14 +46,17 @@ _HOMES = {
     "ScriptedGenerator": "generation",
     "Thresholds": "evaluation.reward_models",
     "WinRateCallback": "trainers.win_rate",
+    "WorkQueue": "data.store",
     "assistant_preferences": "data.preferences",
     "best_of_n": "labelers",
     "best_of_n_dataset": "labelers",
+    "create_feedback_app": "deployment.feedback_ui",
     "critique_and_revise": "constitution",
     "from_rewards": "labelers",
     "load_preferences": "data.preferences",
     "prepare_preferences": "data.preferences",
     "sample_candidates": "labelers",
+    "select_for_feedback": "active",
     "train_reward_ensemble": "trainers.reward_ensemble",
     "validate_reward_model": "evaluation.reward_models",
 }
@@ -57,9 +64,11 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
+    from .active import select_for_feedback
     from .constitution import Constitution, ConstitutionalLabeler, ConstitutionalReward, critique_and_revise
     from .data.preferences import assistant_preferences, load_preferences, prepare_preferences
-    from .data.store import JudgementStore
+    from .data.store import Annotators, FeedbackItem, FeedbackRecord, FeedbackStore, JudgementStore, WorkQueue
+    from .deployment.feedback_ui import create_feedback_app
     from .evaluation.reward_models import RewardValidation, Thresholds, validate_reward_model
     from .generation import EndpointGenerator, LocalGenerator, ScriptedGenerator
     from .labelers import (

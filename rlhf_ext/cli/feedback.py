@@ -34,7 +34,7 @@ _PATIENCE = 5.0
 """Seconds that the page waits for a locked database before it gives the answer back: somebody looks at it."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class StoreArguments:
     """Where feedback is kept."""
 
@@ -44,7 +44,7 @@ class StoreArguments:
     )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ItemArguments(StoreArguments):
     """What people are asked."""
 
@@ -55,7 +55,7 @@ class ItemArguments(StoreArguments):
     annotators_per_item: int = field(default=1, metadata={"help": "People who answer each item that does not say."})
 
 
-@dataclass
+@dataclass(kw_only=True)
 class InviteArguments(StoreArguments):
     """Whom to invite."""
 
@@ -66,7 +66,7 @@ class InviteArguments(StoreArguments):
     days: float = field(default=14.0, metadata={"help": "How long an invitation link works."})
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ServeArguments(ItemArguments, InviteArguments):
     """Arguments of `rlhf-ext feedback`."""
 
@@ -88,7 +88,7 @@ class ServeArguments(ItemArguments, InviteArguments):
     seed: int = field(default=0, metadata={"help": "Of sides, gold questions, and samples of --model."})
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LiveArguments(WriterArguments):
     """A model that writes fresh candidates while people answer."""
 
@@ -102,7 +102,7 @@ class LiveArguments(WriterArguments):
         default=None,
         metadata={"help": "Of `rlhf-ext select`. By default d_optimal with --reward, else response_diversity."},
     )
-    candidates: int = field(default=4, metadata={"help": "Answers sampled for each prompt."})
+    n: int = field(default=4, metadata={"help": "Answers sampled for each prompt."})
     max_new_tokens: int = field(default=256, metadata={"help": "Longest answer, in tokens."})
     temperature: float = field(default=1.0, metadata={"help": "Of the samples."})
 
@@ -132,7 +132,7 @@ def _serve(arguments: list[str]) -> None:
         store = FeedbackStore(options.database, wait=_PATIENCE)
         queue = WorkQueue(store, options.lease_minutes * 60, options.gold_rate, options.seed)
         _say_added(options.items, queue.add(rows), len(rows))
-        source = None if live.model is None else ui.LiveItems(_fresh(live, options))
+        source = None if live.model is None else ui.LiveItems(_fresh(live, live.model, options))
         annotators = Annotators(store)
         names = options.invite or ([] if annotators.list() else ["annotator 1"])
         _say_links(annotators, names, public_url, options.days)
@@ -161,7 +161,7 @@ def _invite(arguments: list[str]) -> None:
     _say_links(Annotators(store), options.invite, options.public_url or _address("127.0.0.1", 8421), options.days)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ExportArguments(StoreArguments):
     """Arguments of `rlhf-ext feedback export`."""
 
@@ -217,7 +217,7 @@ def _settings(options: ServeArguments, public_url: str) -> Any:
     )
 
 
-def _fresh(live: LiveArguments, options: ServeArguments) -> Any:
+def _fresh(live: LiveArguments, model: str, options: ServeArguments) -> Any:
     """Batches of fresh comparisons. What was sampled is kept in the database, so that a restart does not sample it again."""
     from ..data.store import JudgementStore
     from ..deployment.feedback_ui import fresh_comparisons
@@ -229,11 +229,11 @@ def _fresh(live: LiveArguments, options: ServeArguments) -> Any:
 
         reward = RewardModel(live.reward)
     return fresh_comparisons(
-        generator_of(live, live.model, live.base_url),
+        generator_of(live, model, live.base_url),
         prompts,
         reward=reward,
         strategy=live.strategy,
-        n=live.candidates,
+        n=live.n,
         wanted=options.annotators_per_item,
         seed=options.seed,
         store=JudgementStore(options.database),

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .labeling import WriterArguments, _writer
 from .parsing import load, parse
+from .writers import WriterArguments, generator_of
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SelectArguments(WriterArguments):
     """Arguments of `rlhf-ext select`."""
 
@@ -37,7 +37,7 @@ class SelectArguments(WriterArguments):
         default=None, metadata={"help": "Sentence encoder for embeddings; by default the reward model's features."}
     )
     asked: str | None = field(default=None, metadata={"help": "Comparisons or preferences that were asked before."})
-    num_samples: int = field(default=4, metadata={"help": "Responses sampled for each prompt."})
+    n: int = field(default=4, metadata={"help": "Responses sampled for each prompt."})
     max_new_tokens: int = field(default=256, metadata={"help": "Longest response, in tokens."})
     temperature: float = field(default=1.0, metadata={"help": "Of the responses."})
     uncertainty_threshold: float | None = field(
@@ -80,7 +80,7 @@ def select(arguments: list[str]) -> int:
         options.diversify, options.shortlist, options.max_similarity, _shares(options.quotas), options.category
     )
     prompts, asked = _rows(options.prompts), () if options.asked is None else _rows(options.asked)
-    generator = None if options.model is None else _writer(options)
+    generator = None if options.model is None else generator_of(options, options.model, options.base_url)
     reward, embed = _readers(options)
     sampling: dict[str, Any] = {}
     if generator is not None:
@@ -93,7 +93,7 @@ def select(arguments: list[str]) -> int:
         budget=options.budget,
         reward=reward,
         strategy=options.strategy,
-        n=options.num_samples,
+        n=options.n,
         embed=embed,
         logprobs=logprobs if options.strategy == "predictive_entropy" else None,
         asked=asked,

@@ -60,7 +60,7 @@ def test_a_model_writes_the_responses(tiny, tmp_path, strategy):
             json.dumps({"prompt": row["prompt"]}) + "\n" for row in assistant_preferences("heldout").select(range(3))
         )
     )
-    model = ["--model", tiny, "--num_samples", "3", "--max_new_tokens", "5", "--strategy", strategy]
+    model = ["--model", tiny, "--n", "3", "--max_new_tokens", "5", "--strategy", strategy]
     assert main(["select", "--prompts", str(prompts), "--budget", "2", "--output", str(output), *model]) == 0
     assert len(lines(output)) == 2 and (tmp_path / "out.responses.sqlite").is_file()
 

@@ -195,7 +195,7 @@ def test_one_command_prints_links_and_the_admins_address_and_serves(served):
 
 def test_a_model_writes_fresh_questions_while_people_answer(served, tiny, folder):
     (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Word {n}"}) + "\n" for n in range(4)))
-    model = ("--model", tiny, "--prompts", "prompts.jsonl", "--candidates", "3", "--max_new_tokens", "6")
+    model = ("--model", tiny, "--prompts", "prompts.jsonl", "--n", "3", "--max_new_tokens", "6")
     process, shown = served("--invite", "Ada", *model)
     port, token = re.search(r":(\d+)/join/(\S+)", shown).groups()
     assert Visitor(int(port)).join(token).status == 303
