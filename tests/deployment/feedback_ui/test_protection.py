@@ -88,7 +88,14 @@ def test_a_form_that_came_from_another_site_is_refused_whatever_it_holds(start, 
 
 def test_a_name_that_is_not_ours_is_refused(start):
     site = start([PAIR])
-    for host in ("evil.example", "localhost@evil.example", "evil.example#localhost", "[", "", "localhost.evil.example"):
+    for host in (
+        "evil.example",
+        "localhost@evil.example",
+        "evil.example#localhost",
+        "[",
+        "",
+        "localhost.evil.example",
+    ):
         assert site.visitor().get("/", {"Host": host}).status in (400, 421), host
     assert site.visitor().get("/", {"Host": f"localhost:{site.port}"}).status == 401
     named = start([PAIR], allowed_hosts=("labels.internal",))
