@@ -130,8 +130,9 @@ class PoolWork:
                 self._count("under the threshold", 1)
                 continue
             n = len(row.responses)
-            states = None if features is None else features[place, :n]
-            entries.append(Entry(row, float(utility), (int(pair[0]), int(pair[1])), states, means[place, :n]))
+            # Copies: a view would keep the whole block in memory for as long as one prompt of it is on the shortlist.
+            states = None if features is None else features[place, :n].copy()
+            entries.append(Entry(row, float(utility), (int(pair[0]), int(pair[1])), states, means[place, :n].copy()))
         return entries
 
     def _begun(self, block: Candidates) -> Design:
