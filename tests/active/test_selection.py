@@ -149,6 +149,11 @@ def test_a_function_of_ones_own():
     assert [totals[row["id"]] for row in found.rows] == sorted(totals.values(), reverse=True)[:5]
     with pytest.raises(ValueError, match=r"utilities of shape \(30,\).*got \(1,\)"):
         choose(rows(), strategy=lambda block: (np.zeros(1), np.zeros((30, 2))))
+    for utility, pair in ((np.nan, (0, 1)), (0.0, (1, 1)), (0.0, (0, 4))):
+        with pytest.raises(
+            ValueError, match=rf"prompt 0 of a block the utility {utility} and the pair \({pair[0]}, {pair[1]}\)"
+        ):
+            choose(rows(), strategy=lambda block, u=utility, p=pair: (np.full(30, u), np.tile(p, (30, 1))))
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
