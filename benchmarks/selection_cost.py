@@ -3,10 +3,10 @@
     python benchmarks/selection_cost.py [--quick]
 
 Four responses a prompt, scores by five members, features of 64 dimensions in float32, texts of 40 words. For each strategy, the
-utilities and pairs of all prompts and a batch of 500; for the ways to spread a batch, 500 out of all. Each measurement runs in a
-process of its own: CPU-seconds of the choice alone, and the most memory beside the arrays that it was given (the peak of
-`tracemalloc`, in a second run, since tracing costs time). Growth is the exponent between the smallest and the largest size: 1 is
-linear. Target: at most 60 s for each at 100,000 prompts on two cores, memory linear with a small constant. One thread.
+utilities and pairs of all prompts and a batch of 500; for the ways to spread a batch, 500 out of all. CPU-seconds of the choice
+alone, and the most memory beside the arrays that it was given (the peak of `tracemalloc`, in a second run, since tracing costs
+time). Growth is the exponent between the two largest sizes: 1 is linear. Target: at most 60 s for each at 100,000 prompts on two
+cores, memory linear with a small constant. One thread.
 Ends with one line of JSON.
 """
 
@@ -16,7 +16,6 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import time
 import tracemalloc
@@ -66,7 +65,7 @@ def task(name: str, size: int) -> Callable[[], Any]:
 
 
 def measure(name: str, size: int) -> dict[str, float]:
-    """In this process: CPU-seconds, and the peak of memory in megabytes beside the arrays."""
+    """CPU-seconds, and the peak of memory in megabytes beside the arrays."""
     choose = task(name, size)
     started = time.process_time()
     choose()
@@ -75,15 +74,8 @@ def measure(name: str, size: int) -> dict[str, float]:
     tracemalloc.start()
     choose()
     peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     return {"cpu_s": seconds, "peak_mb": peak / 1e6}
-
-
-def apart(name: str, size: int) -> dict[str, float]:
-    """The same in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--one", name, str(size)], capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def growth(small: float, large: float, ratio: float) -> float:
@@ -93,18 +85,14 @@ def growth(small: float, large: float, ratio: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="1,000 and 2,000 prompts: that it runs, not a figure")
-    parser.add_argument("--one", nargs=2, metavar=("NAME", "SIZE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        sys.stdout.write(json.dumps(measure(options.one[0], int(options.one[1]))) + "\n")
-        return
     from rlhf_ext.active import STRATEGIES
 
     sizes = (1_000, 2_000) if options.quick else SIZES
     results: dict[str, Any] = {}
     sys.stdout.write(f"{'':<26}" + "".join(f"{size:>10,} prompts" for size in sizes) + "      growth\n")
     for name in (*STRATEGIES, *SPREADS):
-        found = [apart(name, size) for size in sizes]
+        found = [measure(name, size) for size in sizes]
         ratio = sizes[-1] / sizes[-2]
         grown = {key: round(growth(found[-2][key], found[-1][key], ratio), 2) for key in ("cpu_s", "peak_mb")}
         results[name] = {str(size): one for size, one in zip(sizes, found, strict=True)} | {"growth": grown}

@@ -121,7 +121,14 @@ class PoolWork:
                 f"A strategy should give utilities of shape ({len(block.responses)},) and pairs of shape "
                 f"({len(block.responses)}, 2), got {utilities.shape} and {pairs.shape}."
             )
-        return Acquisition(utilities, pairs)
+        for place in np.flatnonzero(utilities != -np.inf).tolist():
+            there, (first, second) = np.flatnonzero(block.present[place]).tolist(), pairs[place].tolist()
+            if not np.isfinite(utilities[place]) or first == second or not {first, second} <= set(there):
+                raise ValueError(
+                    f"The strategy gave prompt {place} of a block the utility {utilities[place]} and the pair {(first, second)}; it "
+                    f"should be finite or -inf, and two different ones of the responses {there}."
+                )
+        return Acquisition(utilities, np.sort(pairs, axis=1))
 
     def _kept(self, rows: list[PoolRow], found: Acquisition, means: Floats, features: Any) -> list[Entry]:
         entries = []
@@ -130,8 +137,9 @@ class PoolWork:
                 self._count("under the threshold", 1)
                 continue
             n = len(row.responses)
-            states = None if features is None else features[place, :n]
-            entries.append(Entry(row, float(utility), (int(pair[0]), int(pair[1])), states, means[place, :n]))
+            # Copies: a view would keep the whole block in memory for as long as one prompt of it is on the shortlist.
+            states = None if features is None else features[place, :n].copy()
+            entries.append(Entry(row, float(utility), (int(pair[0]), int(pair[1])), states, means[place, :n].copy()))
         return entries
 
     def _begun(self, block: Candidates) -> Design:

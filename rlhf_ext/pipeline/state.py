@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -45,22 +46,28 @@ def on_main(work: Callable[[], T]) -> T:
     """
     state = processes()
     outcome: list[Any] = [None, None]
-    failure: Exception | None = None
-    if state.is_main_process:
-        try:
+    finished = not state.is_main_process
+    try:
+        if state.is_main_process:
             outcome[0] = work()
-        except Exception as error:  # raised again below, once the others know
-            failure, outcome[1] = error, f"{type(error).__name__}: {error}"
-    if state.num_processes > 1:
-        group = dist.new_group(backend="gloo", timeout=_PATIENCE)
-        dist.broadcast_object_list(outcome, src=0, group=group)
-        dist.barrier(group)  # a main process that fails, and ends, would take its words with it
-        dist.destroy_process_group(group)
-    if failure is not None:
-        raise failure
+            finished = True
+    finally:  # the others are told of what went wrong before it goes on its way
+        if not finished:
+            error = sys.exc_info()[1]
+            outcome[1] = f"{type(error).__name__}: {error}"
+        if state.num_processes > 1:
+            _tell(outcome)
     if outcome[1] is not None:
         raise RuntimeError(f"The main process stopped with {outcome[1]}")
     return outcome[0]
+
+
+def _tell(outcome: list[Any]) -> None:
+    """Gives all processes the main one's outcome."""
+    group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+    dist.broadcast_object_list(outcome, src=0, group=group)
+    dist.barrier(group)  # a main process that fails, and ends, would take its words with it
+    dist.destroy_process_group(group)
 
 
 class RunRecord:

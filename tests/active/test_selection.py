@@ -113,12 +113,14 @@ def test_a_pool_that_does_not_fit_in_memory():
             yield {"prompt": f"{i:08d}" * 300, "responses": ["x" * (i % 50), "y" * 60]}
 
     drawn = lambda block: Acquisition(block.rng.random(len(block.present)), [(0, 1)] * len(block.present))  # noqa: E731
+    wide = lambda prompts, completions: np.zeros((len(prompts), 512), dtype=np.float32)  # noqa: E731
+    options = {"budget": 10, "strategy": drawn, "block_size": 256, "embed": wide}
     tracemalloc.start()
-    found = select_for_feedback(None, itertools.islice(pool(), 5_000), budget=10, strategy=drawn, block_size=512)
+    found = select_for_feedback(None, itertools.islice(pool(), 5_000), **options)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.seen == 5_000
-    assert peak < 6e6  # the prompts alone are 12 MB
+    assert peak < 8e6  # the prompts alone are 12 MB, their embeddings 20
 
 
 def test_data_sets_and_streams_of_them():
@@ -147,6 +149,11 @@ def test_a_function_of_ones_own():
     assert [totals[row["id"]] for row in found.rows] == sorted(totals.values(), reverse=True)[:5]
     with pytest.raises(ValueError, match=r"utilities of shape \(30,\).*got \(1,\)"):
         choose(rows(), strategy=lambda block: (np.zeros(1), np.zeros((30, 2))))
+    for utility, pair in ((np.nan, (0, 1)), (0.0, (1, 1)), (0.0, (0, 4))):
+        with pytest.raises(
+            ValueError, match=rf"prompt 0 of a block the utility {utility} and the pair \({pair[0]}, {pair[1]}\)"
+        ):
+            choose(rows(), strategy=lambda block, u=utility, p=pair: (np.full(30, u), np.tile(p, (30, 1))))
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------

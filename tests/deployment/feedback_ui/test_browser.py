@@ -57,6 +57,12 @@ def browse(chromium):
     assert [text for text in problems if "Failed to load resource" not in text] == []
 
 
+def loaded(page, words):
+    """Waits for a page that says something, and for its script."""
+    page.get_by_text(words).wait_for()
+    page.locator("html.scripted").wait_for(state="attached")
+
+
 def choose(page, words):
     page.locator(".stops label", has_text=words).click()
 
@@ -142,17 +148,17 @@ def test_keys_do_what_the_list_of_keys_says(start, browse):
     page.keyboard.press("n")
     page.keyboard.type("no 1, s or u here is a key\nEnter neither")
     page.keyboard.press("Control+Enter")
-    page.get_by_role("status").wait_for()
+    loaded(page, "Your answer is saved.")
     page.keyboard.press("u")
-    page.get_by_text("taken back").wait_for()
+    loaded(page, "taken back")
     assert page.locator("#note").input_value() == "no 1, s or u here is a key\nEnter neither"
     page.keyboard.press("1")
     page.keyboard.press("Enter")
-    page.get_by_text("Your answer is saved.").wait_for()
+    loaded(page, "Your answer is saved.")
     page.keyboard.press("s")
     page.keyboard.press("Space")
     page.get_by_role("button", name="Skip this question").press("Enter")
-    page.get_by_text("Skipped.").wait_for()
+    loaded(page, "Skipped.")
     assert len(site.records("comparison")) == 1 and len(site.records("skip")) == 1
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import cycle
 
 import pytest
 
@@ -24,6 +25,12 @@ def batches(drawn, count=100):
     for number in range(count):
         drawn.append(number)
         yield [{"kind": "comparison", "prompt": f"fresh {number}", "responses": ["a", "b"]}]
+
+
+def saying(*texts):
+    """A model that says these in turn, over and over."""
+    turns = cycle(texts)
+    return ScriptedGenerator(lambda prompt, sampling: next(turns))
 
 
 def wait_for(condition):
@@ -90,7 +97,7 @@ def test_the_server_ends_the_source(start):
 
 
 def test_fresh_comparisons_are_chosen_by_active_selection(queue):
-    model = ScriptedGenerator([f"answer {n} " + "word " * n for n in range(12)])
+    model = saying(*(f"answer {n} " + "word " * n for n in range(12)))
     rows = fresh_comparisons(
         model, (f"Prompt {n}?" for n in range(6)), n=3, pool=3, picked=2, wanted=2, temperature=1.0
     )
@@ -105,7 +112,7 @@ def test_fresh_comparisons_are_chosen_by_active_selection(queue):
 
 
 def test_a_model_that_says_nothing_now_and_then_does_not_end_the_stream(queue):
-    model = ScriptedGenerator(["", "something"])
+    model = saying("", "something")
     live = LiveItems(
         fresh_comparisons(model, ["One?", "Two?", "Three?"], n=2, pool=1, picked=1), enough=50, every=0.01
     )
@@ -123,7 +130,7 @@ def test_prompts_are_read_as_they_are_needed():
             read.append(number)
             yield f"Prompt {number}?"
 
-    rows = fresh_comparisons(ScriptedGenerator(["a", "b b", "c c c"]), prompts(), n=2, pool=2, picked=1)
+    rows = fresh_comparisons(saying("a", "b b", "c c c"), prompts(), n=2, pool=2, picked=1)
     assert read == []
     next(rows)
     assert read == [0, 1]
