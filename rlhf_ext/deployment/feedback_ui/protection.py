@@ -62,10 +62,12 @@ class Protection:
 
         refusal = self._refusal(scope)
         body = b""
-        if refusal is None and scope["method"] == "POST":
-            refusal, body = await self._read(receive)
+        if scope["method"] == "POST" and (refusal is None or refusal[0] != 413):
+            # A form that is refused is read too, within the limits: closing a connection with bytes unread would take the
+            # answer away from whoever sent them.
+            too_much, body = await self._read(receive)
+            refusal = refusal or too_much
         if refusal is not None:
-            # The rest of the body is never read: the connection has to go.
             await PlainTextResponse(refusal[1] + "\n", refusal[0], {"Connection": "close"})(scope, receive, guarded)
             return
         await self.app(scope, _replay(body, receive), guarded)

@@ -168,10 +168,12 @@ def test_signed_cookies_cannot_be_made_or_changed(start):
     site = start([PAIR])
     ada = site.visitor("Ada")
     mine = ada.cookies["rlhf_ext"]
+    # Not the last character, some bits of which stand for nothing.
+    changed = mine[:-5] + ("A" if mine[-5] != "A" else "B") + mine[-4:]
     forged = URLSafeTimedSerializer("another key" * 4, salt="session").dumps(
         {"id": "x", "annotator": site.annotators.list()[0].id, "since": int(time.time()), "admin": "x"}
     )
-    for value in (forged, mine[:-1] + ("A" if mine[-1] != "A" else "B"), "x" + mine, "", "é", "."):
+    for value in (forged, changed, "x" + mine, "", "é", "."):
         visitor = site.visitor()
         visitor.cookies["rlhf_ext"] = value.encode().decode("latin-1")
         assert visitor.get("/").status == 401
