@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -44,20 +45,19 @@ def on_main(work: Callable[[], T]) -> T:
         RuntimeError: Its words, on the others.
     """
     state = processes()
-    outcome: list[Any] = [None, None]
-    failure: Exception | None = None
-    if state.is_main_process:
-        try:
+    outcome: list[Any] = [None, None]  # what it gave, and why it gave nothing
+    try:
+        if state.is_main_process:
             outcome[0] = work()
-        except Exception as error:  # raised again below, once the others know
-            failure, outcome[1] = error, f"{type(error).__name__}: {error}"
-    if state.num_processes > 1:
-        group = dist.new_group(backend="gloo", timeout=_PATIENCE)
-        dist.broadcast_object_list(outcome, src=0, group=group)
-        dist.barrier(group)  # a main process that fails, and ends, would take its words with it
-        dist.destroy_process_group(group)
-    if failure is not None:
-        raise failure
+    finally:  # whatever it raises goes on its way once the others know
+        failure = sys.exception()
+        if isinstance(failure, Exception):
+            outcome[1] = f"{type(failure).__name__}: {failure}"
+        if state.num_processes > 1 and isinstance(failure, Exception | None):  # an interrupt reaches all by itself
+            group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+            dist.broadcast_object_list(outcome, src=0, group=group)
+            dist.barrier(group)  # a main process that fails, and ends, would take its words with it
+            dist.destroy_process_group(group)
     if outcome[1] is not None:
         raise RuntimeError(f"The main process stopped with {outcome[1]}")
     return outcome[0]
