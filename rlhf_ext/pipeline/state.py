@@ -45,29 +45,22 @@ def on_main(work: Callable[[], T]) -> T:
         RuntimeError: Its words, on the others.
     """
     state = processes()
-    outcome: list[Any] = [None, None]
-    finished = not state.is_main_process
+    outcome: list[Any] = [None, None]  # what it gave, and why it gave nothing
     try:
         if state.is_main_process:
             outcome[0] = work()
-            finished = True
-    finally:  # the others are told of what went wrong before it goes on its way
-        if not finished:
-            error = sys.exc_info()[1]
-            outcome[1] = f"{type(error).__name__}: {error}"
-        if state.num_processes > 1:
-            _tell(outcome)
+    finally:  # whatever it raises goes on its way once the others know
+        failure = sys.exception()
+        if isinstance(failure, Exception):
+            outcome[1] = f"{type(failure).__name__}: {failure}"
+        if state.num_processes > 1 and isinstance(failure, Exception | None):  # an interrupt reaches all by itself
+            group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+            dist.broadcast_object_list(outcome, src=0, group=group)
+            dist.barrier(group)  # a main process that fails, and ends, would take its words with it
+            dist.destroy_process_group(group)
     if outcome[1] is not None:
         raise RuntimeError(f"The main process stopped with {outcome[1]}")
     return outcome[0]
-
-
-def _tell(outcome: list[Any]) -> None:
-    """Gives all processes the main one's outcome."""
-    group = dist.new_group(backend="gloo", timeout=_PATIENCE)
-    dist.broadcast_object_list(outcome, src=0, group=group)
-    dist.barrier(group)  # a main process that fails, and ends, would take its words with it
-    dist.destroy_process_group(group)
 
 
 class RunRecord:
