@@ -143,6 +143,7 @@ def version_of(cases: Sequence[Case], **settings: Any) -> str:
     True
     >>> version_of(cases, samples=1) == version_of(cases, samples=4)
     False
+
     ```
     """
     text = json.dumps([[asdict(case) for case in cases], settings], sort_keys=True, ensure_ascii=False)
