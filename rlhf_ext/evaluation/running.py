@@ -152,7 +152,7 @@ def run_suite(
         "identity": _identity(generator, name),
         "seed": seed,
         "samples": suite.samples,
-        "sampling": check_sampling({**suite.sampling, "seed": seed}),
+        "sampling": {k: v for k, v in check_sampling(suite.sampling).items() if k != "seed"},
         "group": generator.group_size,
     }
     with Journal(_path(cache, provenance), provenance, "answers") as journal:
