@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+from typing import TypeVar
 
 from ..stats import Estimate
-from ._report_types import Figure, Measure
+from ._report_types import Example, Figure, Measure
+
+Grouped = TypeVar("Grouped", Figure, Measure, Example)
 
 # Below this, the intervals in `rlhf_ext.stats` that come from a bootstrap are narrower than they say.
 _FEW_ROWS = 20
@@ -65,6 +68,22 @@ def _number(estimate: Estimate, style: str, unit: str) -> tuple[str, str]:
     ends = (estimate.low, estimate.high)
     interval = f"[{text(ends[0])}, {text(ends[1])}]" if all(map(math.isfinite, ends)) else "[unknown]"
     return text(estimate.value) + unit, interval
+
+
+def power_text(figure: Figure) -> str:
+    """What the size of the comparison lets one see, as the end of a sentence on `n`; empty where nothing is known."""
+    if figure.detectable is None or not math.isfinite(figure.detectable):
+        return ""
+    amount = figure.detectable * (100 if figure.unit else 1)
+    return f", which mostly shows changes of {amount:.2g}{' points' if figure.unit else ''} or more"
+
+
+def by_group(items: Iterable[Grouped]) -> dict[str, list[Grouped]]:
+    """Items by their `group`, in the order of their first."""
+    groups: dict[str, list[Grouped]] = {}
+    for item in items:
+        groups.setdefault(item.group, []).append(item)
+    return groups
 
 
 def level_of(figures: Sequence[Figure]) -> str:
