@@ -73,9 +73,9 @@ def _gate_html(gate: Sequence[Measure]) -> str:
         return ""
     failing = sum(row.verdict == "fails" for row in gate)
     word = "fails" if failing else "passes"
-    text = f"The gate is passed: all {len(gate)} thresholds hold."
+    text = f"The gate is passed: {len(gate)} of {len(gate)} threshold{'s' * (len(gate) > 1)} held."
     if failing:
-        text = f"The gate is not passed: {failing} of {len(gate)} thresholds do{'es' * (failing == 1)} not hold."
+        text = f"The gate is not passed: {failing} of {len(gate)} threshold{'s' * (len(gate) > 1)} failed."
     return f"<p class='gate {word}'>{SYMBOLS[word]} {text}</p>"
 
 

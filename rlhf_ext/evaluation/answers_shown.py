@@ -25,7 +25,7 @@ def examples(after: SuiteResult, before: SuiteResult | None = None, most: int = 
     """Answers worth reading, side by side where there are two models.
 
     An answer's badness is the sum over its figures that have a better way: a rate counts from 0 to 1, a mean by how many
-    standard deviations it lies on the bad side of the average. What changed most is what differs most in it.
+    standard deviations it lies on the bad side of the average; a figure of several samples together does not count. What changed most is what differs most in it.
 
     Args:
         after ([`SuiteResult`]), before ([`SuiteResult`], *optional*):
@@ -93,7 +93,8 @@ def _badness(result: SuiteResult, scale: SuiteResult) -> NDArray[np.float64]:
     total = np.zeros(len(result.answers))
     scales = {column.name: values for column, values in _table(scale)}
     for column, values in _table(result):
-        if column.better is None:
+        # What is said of all samples of a case is not the fault of any one of them.
+        if column.better is None or (column.per == "case" and result.samples > 1):
             continue
         numbers = _floats(values)
         if column.kind == "mean":

@@ -69,25 +69,28 @@ def measures(result: SuiteResult) -> list[Measure]:
     return found
 
 
-def category_plots(result: SuiteResult) -> list[Intervals]:
-    """The figures of one model by category, as plots."""
-    plots = []
-    for column in result.columns:
-        if not column.by_category:
-            continue
-        scale = 100.0 if column.kind == "rate" else 1.0
-        estimates: dict[str, Estimate] = {}
+def plots(result: SuiteResult) -> list[Intervals]:
+    """The figures of one model, drawn: its rates together, then those by category."""
+    shown = _worth_showing(result)
+    rates = {c.label: estimate_of(c, result.clusters(c)) for c in shown if c.kind == "rate"}
+    drawn = [_plot(f"{result.suite}: rates", "per cent", rates, 100)]
+    for column in (column for column in shown if column.by_category):
+        found: dict[str, Estimate | None] = {}
         for category in _categories(result):
             kept = [case.category == category for case in result.cases for _ in range(_repeat(result, column))]
-            found = estimate_of(replace(column, values=_only(column.values, kept)), result.clusters(column))
-            if found is not None:
-                estimates[category] = replace(
-                    found, value=found.value * scale, low=found.low * scale, high=found.high * scale
-                )
-        if estimates:
-            unit = "per cent" if column.kind == "rate" else column.label
-            plots.append(Intervals(f"{result.suite}: {column.label}", unit, estimates))
-    return plots
+            found[category] = estimate_of(replace(column, values=_only(column.values, kept)), result.clusters(column))
+        unit, scale = ("per cent", 100) if column.kind == "rate" else (column.label, 1)
+        drawn.append(_plot(f"{result.suite}: {column.label}", unit, found, scale))
+    return [plot for plot in drawn if plot.estimates]
+
+
+def _plot(title: str, unit: str, found: dict[str, Estimate | None], scale: float) -> Intervals:
+    estimates = {
+        name: replace(one, value=one.value * scale, low=one.low * scale, high=one.high * scale)
+        for name, one in found.items()
+        if one is not None
+    }
+    return Intervals(title, unit, estimates)
 
 
 def paired_figure(

@@ -162,7 +162,9 @@ def _why_it_fails(limit: Limit, estimate: Estimate | None, figure: Figure | None
 
 def _tested(adjusted: float | None, tests: int) -> str:
     return (
-        "" if adjusted is None else f"Worse by chance alone: p = {adjusted:.2g}, corrected for {tests} tests (Holm)."
+        ""
+        if adjusted is None
+        else f"Worse by chance alone: p = {adjusted:.2g}, corrected for {tests} test{'s' * (tests > 1)} (Holm)."
     )
 
 

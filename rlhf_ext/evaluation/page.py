@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import __version__
 from .answers_shown import examples
-from .comparison import category_plots, compare, compare_categories, measures
+from .comparison import compare, compare_categories, measures, plots
 from .gate import ReleaseGate
 from .report import Report
 from .running import SuiteResult
@@ -47,7 +47,7 @@ def evaluation_report(
         subtitle=f"{subtitle}, on {' and '.join(_size_of(result) for result in results)}",
         figures=figures,
         measures=[] if baselines is not None else [one for result in results for one in measures(result)],
-        plots=[] if baselines is not None else [plot for result in results for plot in category_plots(result)],
+        plots=[] if baselines is not None else [plot for result in results for plot in plots(result)],
         examples=[example for old, new in pairs for example in examples(new, old)],
         settings=_settings(results, baselines),
         notes=[note for old, new in pairs for note in _notes(old, new)],
