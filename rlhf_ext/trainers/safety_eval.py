@@ -102,6 +102,11 @@ class SafetyEvalCallback(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         refuse_parted_model("SafetyEvalCallback", "evaluate the saved model afterwards")
         self._evaluated_at = None
+        if self.trainer is None and args.report_to and state.is_world_process_zero:
+            logger.warning(
+                f"SafetyEvalCallback was not given `trainer`: {', '.join(args.report_to)} will not show its figures, which are "
+                "in `history` and the trainer's log alone."
+            )
         if state.global_step:
             self._restore(
                 on_main(args, lambda: self._saved(Path(args.output_dir) / f"checkpoint-{state.global_step}"))
@@ -178,7 +183,7 @@ class SafetyEvalCallback(TrainerCallback):
             estimate = (clustered_rate if column.kind == "rate" else clustered_mean)(column.values, labels)
             ends = (estimate.value, estimate.low, estimate.high)
             figures |= dict(zip(_names(prefix + column.name), ends, strict=True))
-        return {**figures, f"{prefix}failed": 1 - len(there) / len(answers)}
+        return {**figures, f"{prefix}failed": answers.count(None) / len(answers)}
 
     def _logs(self) -> dict[str, float]:
         return {name: value for name, value in self.history[-1].items() if name != "step"}
