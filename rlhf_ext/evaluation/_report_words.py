@@ -71,11 +71,14 @@ def _number(estimate: Estimate, style: str, unit: str) -> tuple[str, str]:
 
 
 def power_text(figure: Figure) -> str:
-    """What the size of the comparison lets one see, as the end of a sentence on `n`; empty where nothing is known."""
-    if figure.detectable is None or not math.isfinite(figure.detectable):
-        return ""
-    amount = figure.detectable * (100 if figure.unit else 1)
-    return f", which mostly shows changes of {amount:.2g}{' points' if figure.unit else ''} or more"
+    """What `n` lets one see and how likely the change is by chance, as the end of a sentence; empty where unknown."""
+    texts = []
+    if figure.detectable is not None and math.isfinite(figure.detectable):
+        amount = figure.detectable * (100 if figure.unit else 1)
+        texts.append(f"which mostly shows changes of {amount:.2g}{' points' if figure.unit else ''} or more")
+    if figure.p_value is not None:
+        texts.append(f"p = {figure.p_value:.2g}" if figure.p_value >= 0.001 else "p < 0.001")
+    return "".join(f", {text}" for text in texts)
 
 
 def by_group(items: Iterable[Grouped]) -> dict[str, list[Grouped]]:

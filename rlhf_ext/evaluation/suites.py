@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from .suite import Suite, check_suite
@@ -43,8 +44,17 @@ def load_suite(name: str, **settings: Any) -> Suite:
     return suite
 
 
-def load_suites(names: str) -> list[Suite]:
+def load_suites(names: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> list[Suite]:
     """Suites by names with commas between them.
+
+    Args:
+        names (`str`):
+            As for [`load_suite`]: `"safety,instructions"`.
+        settings (`dict`, *optional*):
+            Arguments for some of them, by name: `{"safety": {"samples": 4}}`.
+
+    Returns:
+        `list[Suite]`: in their order.
 
     Raises:
         ValueError: If there is no name, one comes twice, two suites have the same name, or as [`load_suite`].
@@ -57,7 +67,7 @@ def load_suites(names: str) -> list[Suite]:
     # All names before any suite is made: making one may take a while.
     for name in asked:
         _check_name(name)
-    suites = [load_suite(name) for name in asked]
+    suites = [load_suite(name, **(settings or {}).get(name, {})) for name in asked]
     own = [suite.name for suite in suites]
     if repeated := [name for name in own if own.count(name) > 1]:
         raise ValueError(f"Two of the suites are called {repeated[0]!r}: their figures would have the same names.")

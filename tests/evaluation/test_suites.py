@@ -20,6 +20,8 @@ def test_a_suite_of_ones_own():
     assert (suite.name, suite.samples) == ("small", 2)
     assert load_suite("small_suite:SmallSuite", samples=3, temperature=0.5).samples == 3
     assert [suite.name for suite in load_suites(" small_suite:greedy, ")] == ["small"]
+    name = "small_suite:SmallSuite"
+    assert load_suites(name, {name: {"samples": 2, "temperature": 1.0}, "other": {"x": 1}})[0].samples == 2
 
 
 @pytest.mark.parametrize(
