@@ -14,6 +14,9 @@ independent of one another. Every difference is chance, so whatever is found is 
   of two ways to change.
 - power: the same comparisons of one rate, with the event put into a further share of one side's answers, the share being what
   `detectable_difference` names: how often the interval excludes 0. Nominal: 80 %.
+- coverage: how often the interval of a rate itself misses the true one, and how often it lies below it (what a gate on harm would
+  let through), for 100 prompts with rates of their own, drawn from a beta distribution, and four answers each; by
+  `clustered_rate`, and by resampling prompts. Nominal: 5 %, and 2.5 %.
 
 Each rate comes with Wilson's interval; over figures, comparisons are resampled whole. Ends with one line of JSON.
 """
@@ -127,6 +130,25 @@ def figures_of(seen: dict[str, list[Any]], names: list[str]) -> dict[str, Any]:
     return found
 
 
+def coverage(times: int) -> dict[str, Any]:
+    import numpy as np
+
+    from rlhf_ext.stats import clustered_mean, clustered_rate, wilson
+
+    rng, clusters, found = np.random.default_rng(0), np.arange(400) // 4, {}
+    for a, b in ((0.02, 5), (0.1, 10), (1, 9), (2, 2)):
+        rate = a / (a + b)
+        counts = dict.fromkeys(("missed", "above", "missed by resampling", "above by resampling"), 0)
+        for turn in range(times):
+            values = (rng.random(400) < np.repeat(rng.beta(a, b, size=100), 4)).astype(float)
+            for how, interval in (("", clustered_rate), (" by resampling", clustered_mean)):
+                one = interval(values, clusters, resamples=1_000, seed=turn)
+                counts[f"missed{how}"] += not one.low <= rate <= one.high
+                counts[f"above{how}"] += rate > one.high
+        found |= {f"rate {rate:.3f} {name}": wilson(int(count), times) for name, count in counts.items()}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="20 comparisons, which show no more than that it runs")
@@ -143,9 +165,9 @@ def main() -> None:
         model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
     suite = make_suite()
     seen = compare_all(LocalGenerator(model, tokenizer, batch_size=PROMPTS * SAMPLES), suite, times)
-    found = figures_of(seen, list(suite.figures))
+    found = figures_of(seen, list(suite.figures)) | coverage(100 if times == 20 else 1_000)
     for name, estimate in found.items():
-        sys.stdout.write(f"{name:<22} {estimate}\n")
+        sys.stdout.write(f"{name:<34} {estimate}\n")
     plain = {name: estimate.to_dict() for name, estimate in found.items()}
     sys.stdout.write(json.dumps({"comparisons": times, "answers": times * 2 * PROMPTS * SAMPLES, **plain}) + "\n")
 

@@ -99,8 +99,8 @@ class Measure:
             What a reader sees.
         estimate (`Estimate`, *optional*):
             The measure; `None` where it could not be taken. A rate with unit `"%"` is given in [0, 1].
-        unit (`Literal["", "%"]`, *optional*, defaults to `""`):
-            `"%"` shows rates as percentages.
+        unit (`Literal["", "%", "points"]`, *optional*, defaults to `""`):
+            `"%"` shows rates as percentages, `"points"` changes of rates as percentage points.
         note (`str`, *optional*, defaults to `""`):
             One sentence on what the measure means, or on why it could not be taken.
         wanted (`str`, *optional*, defaults to `""`):
@@ -117,15 +117,15 @@ class Measure:
     name: str
     label: str
     estimate: Estimate | None
-    unit: Literal["", "%"] = ""
+    unit: Literal["", "%", "points"] = ""
     note: str = ""
     wanted: str = ""
     verdict: Literal["", "passes", "fails"] = ""
     group: str = ""
 
     def __post_init__(self) -> None:
-        if self.unit not in ("", "%"):
-            raise ValueError(f"unit must be '' or '%', got {self.unit!r} for {self.name!r}")
+        if self.unit not in ("", "%", "points"):
+            raise ValueError(f"unit must be '', '%' or 'points', got {self.unit!r} for {self.name!r}")
         if self.verdict not in ("", "passes", "fails"):
             raise ValueError(f"verdict must be '', 'passes' or 'fails', got {self.verdict!r} for {self.name!r}")
 

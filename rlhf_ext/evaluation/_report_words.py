@@ -54,9 +54,9 @@ def measure_numbers(measure: Measure) -> tuple[str, str]:
 
 def number_of(estimate: Estimate, unit: str = "") -> tuple[str, str]:
     """(value, interval) as shown."""
-    scale = 100.0 if unit == "%" else 1.0
+    scale = 100.0 if unit else 1.0
     scaled = Estimate(estimate.value * scale, estimate.low * scale, estimate.high * scale, estimate.n)
-    return _number(scaled, f",.{scaled.decimals}f", unit)
+    return _number(scaled, f"{'+' * (unit == 'points')},.{scaled.decimals}f", " points" if unit == "points" else unit)
 
 
 def _number(estimate: Estimate, style: str, unit: str) -> tuple[str, str]:
@@ -77,7 +77,7 @@ def power_text(figure: Figure) -> str:
         amount = figure.detectable * (100 if figure.unit else 1)
         texts.append(f"which mostly shows changes of {amount:.2g}{' points' if figure.unit else ''} or more")
     if figure.p_value is not None:
-        texts.append(f"p = {figure.p_value:.2g}" if figure.p_value >= 0.001 else "p < 0.001")
+        texts.append(f"p\u00a0=\u00a0{figure.p_value:.2g}" if figure.p_value >= 0.001 else "p\u00a0<\u00a00.001")
     return "".join(f", {text}" for text in texts)
 
 

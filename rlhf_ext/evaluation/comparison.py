@@ -14,8 +14,8 @@ from .suite import EMPTY, FAILED, Column
 def compare(before: SuiteResult, after: SuiteResult) -> list[Figure]:
     """The figures of a suite for two models, paired by case.
 
-    Rates have Wilson's interval where a case has one answer, else one from resampling cases; means and changes resample
-    cases. Beside each change stand the p-value of [`~rlhf_ext.stats.sign_flip_test`] and the smallest change that so many
+    Rates of yes and no have Wilson's interval, for as many rows as answers that share cases are worth; means and changes
+    resample cases. Beside each change stand the p-value of [`~rlhf_ext.stats.sign_flip_test`] and the smallest change that so many
     cases would mostly have shown.
 
     Args:

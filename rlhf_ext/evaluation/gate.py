@@ -122,7 +122,8 @@ class ReleaseGate(Limits):
             figure, column = compared.get(whole), columns.get(whole)
             change = figure.difference if figure is not None else None
             estimate = estimates.get(name) if whole == name else change
-            unit: Literal["", "%"] = "%" if column is not None and column.kind == "rate" else ""
+            rate = column is not None and column.kind == "rate"
+            unit: Literal["", "%", "points"] = "" if not rate else "%" if whole == name else "points"
             why = _why_it_fails(limit, estimate, figure, adjusted.get(name))
             rows.append(
                 Measure(

@@ -32,11 +32,11 @@ class Limit:
     def __str__(self) -> str:
         return self.text()
 
-    def text(self, unit: Literal["", "%"] = "") -> str:
-        """In words; with `"%"` bounds that are given in [0, 1] are shown in per cent."""
-        scale = 100.0 if unit else 1.0
-        parts = [f"at least {self.min * scale:g}{unit}"] if self.min is not None else []
-        parts += [f"at most {self.max * scale:g}{unit}"] if self.max is not None else []
+    def text(self, unit: Literal["", "%", "points"] = "") -> str:
+        """In words; with a unit bounds that are given in [0, 1] are shown in per cent or percentage points."""
+        scale, unit_text = (100.0 if unit else 1.0), (" points" if unit == "points" else unit)
+        parts = [f"at least {self.min * scale:g}{unit_text}"] if self.min is not None else []
+        parts += [f"at most {self.max * scale:g}{unit_text}"] if self.max is not None else []
         bounds = " and ".join(parts) + (" over its whole interval" if self.interval and parts else "")
         return " and ".join(filter(None, [bounds, "not clearly worse" if self.not_worse else ""]))
 

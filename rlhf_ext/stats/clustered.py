@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from .bootstraps import Scores, as_column, check_lengths, paired_difference
 from .estimate import Estimate
-from .rates import wilson
+from .rates import wilson, wilson_ends
 
 Clusters = Sequence[Hashable] | NDArray[Any]
+
+_FEW = 5
 
 
 def clustered_mean(
@@ -59,10 +61,15 @@ def clustered_rate(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Estimate:
-    """A rate with Wilson's interval where each cluster has one row, else with one from resampling whole clusters.
+    """A rate with an interval that knows which answers share a prompt.
 
-    Where every row says the same, resampling would show no doubt at all; then it is Wilson's interval for as many rows as
-    there are clusters.
+    For yes and no it is Wilson's interval, for as many rows as the answers are worth: where they do not share prompts, all of
+    them, else fewer by the design effect, by which the variance of the rate over clusters is larger than over rows of their own.
+    Where fewer than five clusters say anything else than the rest, that cannot be told, and each cluster counts as one row.
+    Resampling clusters, in its place, leaves out the true rate in up to a third of all cases where an event is rare
+    (`benchmarks/evaluation_aa.py`); it is used for shares. Source: Kish, "Survey Sampling" (1965); Korn and
+    Graubard, "Confidence Intervals for Proportions With Small Expected Number of Positive Counts Estimated From Survey Data",
+    Survey Methodology 24 (1998).
 
     Args:
         values (`list[float | None]` or 1-D array):
@@ -93,12 +100,24 @@ def clustered_rate(
     """
     column, labels = _rates("values", values, clusters)
     used = column[~np.isnan(column)]
-    groups = len({label for label, value in zip(labels, column, strict=True) if value == value})
-    whole = bool(np.isin(used, (0.0, 1.0)).all())
-    if whole and len(used) and (groups == len(used) or len(set(used)) == 1):
-        found = wilson(round(used[0] * groups) if groups < len(used) else int(used.sum()), groups, confidence)
-        return Estimate(found.value, found.low, found.high, len(used), confidence)
+    if len(used) and np.isin(used, (0.0, 1.0)).all():
+        kept = [label for label, value in zip(labels, column, strict=True) if value == value]
+        rate = float(used.mean())
+        return Estimate(rate, *wilson_ends(rate, _worth(used, kept), confidence), len(used), confidence)
     return clustered_mean(column, labels, confidence, resamples, seed)
+
+
+def _worth(values: NDArray[np.float64], labels: Sequence[Hashable]) -> float:
+    """As many rows of their own as clustered yes-and-no values are worth, between the number of clusters and that of rows."""
+    groups = len(set(labels))
+    others = min(len({label for label, value in zip(labels, values, strict=True) if value == one}) for one in (0, 1))
+    if groups == len(values) or others < _FEW:
+        return groups
+    rate, off = values.mean(), dict.fromkeys(labels, 0.0)
+    for label, value in zip(labels, values, strict=True):
+        off[label] += value - rate
+    clustered = sum(value * value for value in off.values()) * groups / (groups - 1) / len(values) ** 2
+    return float(len(values) / max(1.0, clustered * len(values) / (rate * (1 - rate))))
 
 
 def rate_difference(

@@ -62,6 +62,9 @@ def test_a_bound_on_the_change():
     rows = judged({"s.harm.change": {"max": 0.05}, "s.help.change": {"min": -0.03}}, new, old)
     figure = compare(old, new)[0]
     assert rows["s.harm.change"].estimate == figure.difference and rows["s.harm.change"].label == "Harm, change"
+    assert rows["s.harm.change"].unit == "points"
+    assert rows["s.harm.change"].wanted == "at most 5 points over its whole interval"
+    assert failures(list(rows.values()))[0].startswith("s.help.change is -2.0 points [")
     assert [row.verdict for row in rows.values()] == ["passes", "fails"]  # the change is 2 points, up to 4
 
 
