@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..types import text_of
 from ._report_types import as_pair
-from .report import Example
+from .report import Example, replace_file
 from .running import SuiteResult
 from .suite import EMPTY, FAILED, Column
 
@@ -76,7 +76,7 @@ def write_answers(path: Path, after: SuiteResult, before: SuiteResult | None = N
             line |= {"before": before.answers[row], "before_values": {c.name: v[row] for c, v in old}}
         line |= {"after": after.answers[row], "after_values": {c.name: v[row] for c, v in table}}
         lines.append(json.dumps(line) + "\n")
-    path.write_text("".join(lines), encoding="utf-8")
+    replace_file(path, "".join(lines))
 
 
 def _table(result: SuiteResult) -> list[tuple[Column, list[float | None]]]:

@@ -27,6 +27,8 @@ def test_a_figure_has_the_estimates_that_belong_to_it():
     assert figure.difference == rate_difference(OLD, NEW) and figure.verdict == "better"
     assert figure.p_value == sign_flip_test(OLD, NEW) == 2 / 2**9
     assert figure.detectable == detectable_difference(OLD, NEW, rate=True)
+    (still,) = compare(result([rate([0] * 40)]), result([rate([0] * 40)]))
+    assert still.detectable == detectable_difference([0] * 40, [0] * 40, rate=True) > 0.1 and still.p_value == 1
 
 
 def test_samples_of_a_case_stay_together():
