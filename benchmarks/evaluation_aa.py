@@ -13,7 +13,7 @@ independent of one another. Every difference is chance, so whatever is found is 
 - gate: how often a release gate fails that asks all seven not to get worse. Nominal: at most 2.5 %, as getting worse is one
   of two ways to change.
 - power: the same comparisons of one rate, with the event put into a further share of one side's answers, the share being what
-  `detectable_difference` names: how often the interval excludes 0. Nominal: 80 %.
+  `detectable_difference` names: how often the interval excludes 0. Nominal: at least 80 %.
 - coverage: how often the interval of a rate itself misses the true one, and how often it lies below it (what a gate on harm would
   let through), for 100 prompts with rates of their own, drawn from a beta distribution, and four answers each; by
   `clustered_rate`, and by resampling prompts. Nominal: 5 %, and 2.5 %.

@@ -24,10 +24,11 @@ def detectable_difference(
 ) -> float:
     """The smallest true change that a paired comparison of this size and spread would mostly have seen.
 
-    "No clear change" is worth as much as this is small. With the standard error of the mean change, over clusters, it is
-    `(z(1 - alpha / 2) + z(power))` times that. A rate cannot change by `d` without a share `d` of the rows changing, however
-    alike the models were here: so it is never less than `z ** 2 / (n + z ** 2)`. Source: Miller, "Adding Error Bars to
-    Evals" (https://huggingface.co/papers/2411.00640), section 5; for the bound Connor, "Sample Size for Testing Differences
+    "No clear change" is worth as much as this is small. For a mean it is `(z(1 - alpha / 2) + z(power))` times the standard
+    error of the mean change, over clusters. A change `d` of a rate also spreads: a share `d` of the clusters changes that did
+    not here, which adds up to `d (1 - d)` to their variance, so that `d` solves a quadratic; it is seen at least as often as
+    `power` says. Where nothing changed at all that leaves `z ** 2 / (n + z ** 2)`. Source: Miller, "Adding Error Bars to
+    Evals" (https://huggingface.co/papers/2411.00640), section 5; for paired rates Connor, "Sample Size for Testing Differences
     in Proportions for the Paired-Sample Design", Biometrics 43 (1987).
 
     Args:
@@ -55,7 +56,7 @@ def detectable_difference(
 
     >>> before, after = [0, 1] * 100, [0, 1, 1, 1] * 50
     >>> round(detectable_difference(before, after, rate=True), 3)
-    0.086
+    0.105
 
     ```
     """
@@ -81,8 +82,9 @@ def detectable_difference(
     normal = NormalDist()
     z = normal.inv_cdf((1 + confidence) / 2) + normal.inv_cdf(power)
     spread = math.fsum(value * value for value in off.values()) * groups / (groups - 1)
-    seen = z * math.sqrt(spread) / int(kept.sum())
+    error = math.sqrt(spread) / int(kept.sum())
     if rate:
-        return min(1.0, max(seen, z * z / (groups + z * z)))
+        inverse = groups / (z * z) + 1
+        return min(1.0, (1 + math.sqrt(1 + 4 * groups * error * error * inverse)) / (2 * inverse))
     scale = float(np.nanmax(np.abs([first, second])))
-    return seen if seen > 1e-12 * scale else math.nan
+    return z * error if error > 1e-12 * scale else math.nan

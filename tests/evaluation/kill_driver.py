@@ -1,6 +1,6 @@
 """Runs a suite in child processes that are killed: `python kill_driver.py FOLDER`. Used by test_running.py.
 
-Once undisturbed, then killed after a while again and again until a child comes to its end. Prints what happened as JSON.
+Once undisturbed, then killed after seven more answers again and again until a child comes to its end. Prints what happened as JSON.
 """
 
 import json
@@ -36,20 +36,27 @@ def child(folder: Path) -> int:
     os._exit(0)
 
 
+def asked(folder: Path) -> int:
+    """How many answers children have begun to write."""
+    path = folder / "asked"
+    return path.stat().st_size if path.exists() else 0
+
+
 def main(folder: Path) -> None:
     os.waitpid(child(folder / "calm"), 0)
     kills = 0
     while not (folder / "rough" / "done").exists():
+        before, done = asked(folder / "rough"), 0
         process = child(folder / "rough")
-        time.sleep(0.2)
-        done, _ = os.waitpid(process, os.WNOHANG)
+        while not done and asked(folder / "rough") < before + 7:
+            time.sleep(0.005)
+            done, _ = os.waitpid(process, os.WNOHANG)
         if not done:
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
             kills += 1
     calm, rough = ((folder / name / "done").read_text() for name in ("calm", "rough"))
-    asked = len((folder / "rough" / "asked").read_text())
-    print(json.dumps({"kills": kills, "same": calm == rough, "asked": asked}))
+    print(json.dumps({"kills": kills, "same": calm == rough, "asked": asked(folder / "rough")}))
 
 
 main(Path(sys.argv[1]))

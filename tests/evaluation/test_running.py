@@ -117,6 +117,7 @@ def test_failures_are_asked_again_and_nothing_else_is(tmp_path):
     result = run_suite(generator, sampled(), cache=tmp_path)
     assert {text_of(prompt).split()[-1].strip(".?") for prompt, _ in generator.calls} == {"owls"}
     assert len(generator.calls) == 6 and not result.failures and result.answers[0] == "yes, a lot"
+    assert not any(by_name(result)["failed"].values), "measured anew"
     silent = ScriptedGenerator(echo)
     assert run_suite(silent, sampled(), cache=tmp_path) == result and not silent.calls
 
@@ -154,6 +155,21 @@ def test_cut_at_any_line_it_comes_to_the_same_end(policy, tokenizer, tmp_path):
         path.write_bytes(b"".join(lines[:kept]) + lines[kept][:20])
         assert run() == whole
         assert path.read_bytes() == b"".join(lines)
+
+
+def test_a_group_in_which_one_failed_is_sampled_whole_again(policy, tokenizer, tmp_path):
+    """Asked alone, the one would move all later groups, and their texts."""
+
+    def run():
+        suite = sampled()
+        suite.cases[5].prompt[0]["content"] = "word " * 4000
+        return run_suite(LocalGenerator(policy, tokenizer, batch_size=2), suite, cache=tmp_path)
+
+    whole = run()
+    assert sorted(whole.failures) == [10, 11]
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+    assert run().answers == whole.answers
 
 
 def test_killed_again_and_again_it_ends_the_same(tmp_path):

@@ -211,6 +211,17 @@ def test_a_change_of_that_size_is_seen_in_four_of_five():
     assert wilson(seen, 200).low < 0.8 < wilson(seen, 200).high
 
 
+def test_a_change_of_a_rate_is_seen_at_least_as_often_and_not_much_more():
+    """One rate of 20 %, of which a further share of answers gets the event: that spreads, too."""
+    rng, n, seen = np.random.default_rng(4), 200, 0
+    for turn in range(300):
+        before, after = (rng.random((2, n)) < 0.2).astype(float)
+        share = detectable_difference(before, after, rate=True)
+        after = np.where((after == 0) & (rng.random(n) < share / 0.8), 1.0, after)
+        seen += paired_difference(before, after, resamples=500, seed=turn).excludes_zero
+    assert wilson(seen, 300).high > 0.8 and wilson(seen, 300).low < 0.9
+
+
 def test_where_nothing_changed_a_rate_still_has_a_smallest_change():
     """d = z sqrt(d (1 - d) / n) solved for d."""
     size = detectable_difference([0] * 100, [0] * 100, rate=True)
