@@ -57,12 +57,12 @@ def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / "report.json", json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n")
-    _replace(folder / "report.html", render_html(report))
+    replace_file(folder / "report.json", json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n")
+    replace_file(folder / "report.html", render_html(report))
     return folder / "report.html"
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Writes beside the file and then swaps, so that a reader never sees half of it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -8,13 +8,13 @@ from typing import Any
 
 from ..data.store import Judgement, JudgementStore
 from ..generation import EndpointGenerator, check_sampling
+from ..generation.identity import identity, model_name
 from ..rewards.calling import like_prompt
 from ..types import Prompt
 from .budget import Budget, BudgetUsedUp, CostEstimate
 from .comparisons import AUTHORS, RESPONSES
 from .job import JudgementJob, Question, key_of, question_of
 from .judge import as_store
-from .modes import identity, model_name
 
 
 class Candidates:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..data.store import Judgement, JudgementStore
+from ..generation.identity import identity, model_name
 from .budget import Budget
 from .comparisons import CUT, Comparison
 from .job import JudgementJob, key_of
-from .modes import Mode, choose_mode, identity, model_name
+from .modes import Mode, choose_mode
 
 
 class JudgeLabeler:

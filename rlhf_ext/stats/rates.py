@@ -45,15 +45,19 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
         raise ValueError(f"n must be at least 1, got {n}: a rate of no rows is not defined")
     if not 0 <= successes <= n:
         raise ValueError(f"successes must be in [0, {n}], got {successes}")
+    return Estimate(successes / n, *wilson_ends(successes / n, n, confidence), n, confidence)
+
+
+def wilson_ends(rate: float, n: float, confidence: float) -> tuple[float, float]:
+    """The ends of Wilson's interval for a rate in [0, 1]; neither the successes nor the rows need be whole numbers."""
     check_confidence(confidence)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2)
     # At the ends the interval reaches 0 or 1 exactly; rounding would miss it by 1e-17.
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return Estimate(rate, low, high, n, confidence)
+    low = 0.0 if rate == 0 else max(0.0, centre - half)
+    high = 1.0 if rate == 1 else min(1.0, centre + half)
+    return low, high
 
 
 def rule_of_three(n: int) -> float:
