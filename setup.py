@@ -43,7 +43,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["rlhf_ext", "rlhf_ext.*"]),
-    package_data={"rlhf_ext": ["py.typed", "data/assistant/*", "constitution/default.yaml"]},
+    package_data={"rlhf_ext": ["py.typed", "data/assistant/*", "constitution/default.yaml", "evaluation/prompts/*"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["rlhf-ext = rlhf_ext.cli:main"]},
