@@ -11,11 +11,11 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from ..data.journal import Journal
 from ..generation.sampling import check_prompts, check_sampling
 from ..types import Completion, Generator, PairwiseJudge, Prompt, RewardFunction, is_messages, text_of
 from .asking import TEMPLATES
 from .drift import SharedWords
-from .journal import Journal
 from .principles import Constitution
 from .rounds import Reviser, Row
 from .steps import Revision, Revisions
@@ -143,7 +143,7 @@ def critique_and_revise(
     ]
     done: list[Revision] = []
     bar = tqdm(total=len(rows), desc="revising", unit="prompt", disable=not progress)
-    with Journal(store, identity) as journal, bar:
+    with Journal(store, identity, "revisions") as journal, bar:
         reviser = Reviser(generator, constitution, journal, judge, scorer, bar, sampling, **settings)
         for start in range(0, len(rows), batch_size):
             done += reviser.revise(rows[start : start + batch_size], write=firsts is None)

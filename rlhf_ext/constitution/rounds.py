@@ -11,12 +11,12 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
+from ..data.journal import Journal
 from ..generation import Answer, Request
 from ..rewards.calling import Signed, checked_scores, like_prompt, score_rows
 from ..rewards.refusal import Refusal
 from ..types import Completion, Generator, PairwiseJudge, Prompt, RewardFunction, text_of
 from .asking import critique_request, is_meta_talk, read_critique, read_revision, revision_request
-from .journal import Journal
 from .principles import Constitution, Principle
 from .steps import Revision, RevisionStep
 

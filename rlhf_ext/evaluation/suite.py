@@ -13,6 +13,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from ..generation import check_sampling
 from ..types import Message
 
+FAILED, EMPTY = "failed", "empty"
+"""Figures that every run adds to those of its suite: answers that could not be generated, and answers without a word."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -72,7 +75,11 @@ class Column:
     by_category: bool = False
 
     def __post_init__(self) -> None:
-        for name, allowed in (("kind", ("rate", "mean")), ("better", ("higher", "lower", None)), ("per", _PER)):
+        for name, allowed in (
+            ("kind", ("rate", "mean")),
+            ("better", ("higher", "lower", None)),
+            ("per", ("answer", "case")),
+        ):
             if (value := getattr(self, name)) not in allowed:
                 raise ValueError(f"`{name}` of the column {self.name!r} must be one of {allowed}, got {value!r}.")
         for row, number in enumerate(self.values):
@@ -143,6 +150,7 @@ def version_of(cases: Sequence[Case], **settings: Any) -> str:
     True
     >>> version_of(cases, samples=1) == version_of(cases, samples=4)
     False
+
     ```
     """
     text = json.dumps([[asdict(case) for case in cases], settings], sort_keys=True, ensure_ascii=False)
@@ -163,6 +171,10 @@ def check_suite(suite: Any) -> None:
         raise ValueError(f"The suite {suite.name!r} has no cases.")
     if suite.samples < 1:
         raise ValueError(f"The suite {suite.name!r} asks for {suite.samples} samples a case; at least 1 is needed.")
+    if reserved := {FAILED, EMPTY} & set(suite.figures):
+        raise ValueError(
+            f"The suite {suite.name!r} has a figure {min(reserved)!r}, which every suite is given by the run."
+        )
     if "seed" in suite.sampling:
         raise ValueError(f"The suite {suite.name!r} fixes a seed in `sampling`: the seed is given to the run.")
     temperature = check_sampling(suite.sampling)["temperature"]
@@ -191,6 +203,3 @@ def check_cases(cases: Sequence[Case], name: str) -> None:
                 "twice. Remove one."
             )
         seen[key] = case.id
-
-
-_PER = ("answer", "case")

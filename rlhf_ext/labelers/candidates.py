@@ -11,13 +11,13 @@ from datasets import Dataset
 
 from ..data.store import Judgement, JudgementStore
 from ..generation import EndpointGenerator, check_sampling
+from ..generation.identity import identity, model_name
 from ..rewards.calling import like_prompt
 from ..types import Prompt
 from .budget import Budget
 from .comparisons import RESPONSES
 from .job import JudgementJob, Question, key_of, question_of
 from .judge import as_store
-from .modes import identity, model_name
 
 
 def sample_candidates(

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..data.store import Judgement, JudgementStore
+from ..generation.identity import identity, model_name
 from .budget import Budget
 from .job import JudgementJob, key_of
-from .modes import Mode, choose_mode, identity, model_name
+from .modes import Mode, choose_mode
 
 
 class JudgeLabeler:

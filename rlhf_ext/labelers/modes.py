@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ..generation import EndpointGenerator, LocalGenerator, ScriptedGenerator
+from ..generation import EndpointGenerator, ScriptedGenerator
 
 
 @dataclass(frozen=True)
@@ -64,28 +62,3 @@ def choose_mode(generator: Any, mode: str, votes: int, temperature: float) -> Mo
     if votes > 1 and temperature <= 0:
         raise ValueError(f"{votes} votes at temperature 0 would all be the same: set `temperature` above 0.")
     return Mode(reads, votes, temperature if votes > 1 else 0.0)
-
-
-def identity(generator: Any, name: str) -> str:
-    """What tells a judge's answers from another's: its name, and for a local model some of its weights as well.
-
-    Two checkpoints often share a name, and answers of one must not be taken for those of the other.
-    """
-    if not isinstance(generator, LocalGenerator):
-        return name
-    digest = hashlib.sha256()
-    for key, value in generator.model.state_dict().items():
-        flat = value.reshape(-1)
-        sample = flat[:: max(1, len(flat) // 16)][:32].float().cpu()
-        digest.update(f"{key} {tuple(value.shape)}".encode() + sample.numpy().tobytes())
-    return f"{name}#{digest.hexdigest()[:12]}"
-
-
-def model_name(generator: Any) -> str:
-    """The judge's name for provenance and keys."""
-    if isinstance(generator, EndpointGenerator):
-        return generator.model
-    if isinstance(generator, LocalGenerator):
-        name = str(generator.model.config._name_or_path or type(generator.model).__name__)
-        return Path(name).name if Path(name).is_dir() else name
-    return type(generator).__name__

@@ -7,10 +7,13 @@ says how many were used. Nothing is ever counted as 0.
 
 from .agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
 from .bootstraps import Scores, bootstrap, bootstrap_mean, paired_difference
+from .clustered import clustered_mean, clustered_rate, rate_difference
 from .estimate import Estimate
 from .judging import length_bias, position_bias, self_preference
+from .power import detectable_difference
 from .ranks import average_ranks
 from .rates import rule_of_three, wilson
+from .significance import holm, sign_flip_test
 from .win_rate import length_controlled_win_rate, win_rate
 
 __all__ = [
@@ -19,15 +22,21 @@ __all__ = [
     "average_ranks",
     "bootstrap",
     "bootstrap_mean",
+    "clustered_mean",
+    "clustered_rate",
     "cohen_kappa",
+    "detectable_difference",
     "fleiss_kappa",
+    "holm",
     "krippendorff_alpha",
     "length_bias",
     "length_controlled_win_rate",
     "paired_difference",
     "position_bias",
+    "rate_difference",
     "rule_of_three",
     "self_preference",
+    "sign_flip_test",
     "wilson",
     "win_rate",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlhf_ext.constitution import critique_and_revise
-from rlhf_ext.constitution.journal import Journal
+from rlhf_ext.data.journal import Journal
 
 from .helpers import Judge, named, obedient
 
@@ -102,11 +102,11 @@ def test_damage_in_the_middle_is_named(store):
 
 def test_two_processes_do_not_share_a_store(store):
     with (
-        Journal(store, {"a": 1}),
+        Journal(store, {"a": 1}, "revisions"),
         pytest.raises(BlockingIOError, match=r"Another process is writing the store .*store.jsonl"),
     ):
-        Journal(store, {"a": 1})
-    with Journal(store, {"a": 1}):
+        Journal(store, {"a": 1}, "revisions")
+    with Journal(store, {"a": 1}, "revisions"):
         pass
 
 
@@ -129,9 +129,9 @@ def test_without_a_store_nothing_is_written(tmp_path, monkeypatch):
 
 def test_texts_of_any_kind_survive(store):
     odd = "\u2028 \x85 \r\n \U0001f600 \x00 \udc80 end"
-    with Journal(store, {}) as journal:
+    with Journal(store, {}, "revisions") as journal:
         journal.ask("s", 1, ["k"], lambda asked: [odd])
-    with Journal(store, {}) as journal:
+    with Journal(store, {}, "revisions") as journal:
         assert journal.ask("s", 1, ["k"], lambda asked: pytest.fail("asked again")) == [odd]
 
 

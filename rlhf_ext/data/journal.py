@@ -1,4 +1,4 @@
-"""What has been written and judged so far, so that a run that was stopped repeats nothing."""
+"""What a run has been answered so far, so that one that was stopped repeats nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
-
-_KIND = "rlhf_ext.constitution journal 1"
 
 
 class Journal:
@@ -25,6 +23,8 @@ class Journal:
             The file; it is made where there is none.
         identity (`Mapping[str, Any]`):
             What makes the run this run, ready for JSON.
+        kind (`str`):
+            What it is a store of (`"revisions"`).
 
     Raises:
         FileExistsError: If the file is the journal of another run (what differs is named), or no journal.
@@ -32,7 +32,9 @@ class Journal:
         ValueError: If a line in it is damaged.
     """
 
-    def __init__(self, path: str | Path | None, identity: Mapping[str, Any]):
+    def __init__(self, path: str | Path | None, identity: Mapping[str, Any], kind: str):
+        self._kind = f"rlhf_ext {kind} journal 1"
+        self._what = kind
         self._known: dict[tuple[str, int, str], Any] = {}
         self._file: BinaryIO | None = None
         if path is None:
@@ -69,11 +71,19 @@ class Journal:
         """
         missing = [index for index, key in enumerate(keys) if (stage, turn, key) not in self._known]
         if missing:
-            values = {keys[index]: value for index, value in zip(missing, compute(missing), strict=True)}
-            if self._file is not None:
-                self._append(self._file, {"stage": stage, "round": turn, "values": values})
-            self._known.update({(stage, turn, key): value for key, value in values.items()})
+            values = zip(missing, compute(missing), strict=True)
+            self.record(stage, turn, {keys[index]: value for index, value in values})
         return [self._known[stage, turn, key] for key in keys]
+
+    def record(self, stage: str, turn: int, values: Mapping[str, Any]) -> None:
+        """Writes answers down, all or none of them, and syncs."""
+        if self._file is not None:
+            self._append(self._file, {"stage": stage, "round": turn, "values": values})
+        self._known.update({(stage, turn, key): value for key, value in values.items()})
+
+    def known(self, stage: str, turn: int) -> dict[str, Any]:
+        """The answers that there are, by row."""
+        return {row: value for (asked, number, row), value in self._known.items() if (asked, number) == (stage, turn)}
 
     def _lock(self, file: BinaryIO) -> None:
         if sys.platform == "win32":
@@ -91,13 +101,13 @@ class Journal:
         file.seek(0)
         content = file.read()
         whole = content.rfind(b"\n") + 1
-        if not content.startswith(_start(_KIND)[: len(content)]):
-            raise FileExistsError(f"{self._path} is no store of revisions. Choose another `store`, or remove it.")
+        if not content.startswith(_start(self._kind)[: len(content)]):
+            raise FileExistsError(f"{self._path} is no store of {self._what}. Choose another `store`, or remove it.")
         if whole < len(content):
             file.truncate(whole)  # killed while writing
         lines = [self._parse(number, line) for number, line in enumerate(content[:whole].splitlines(), start=1)]
         if not lines:
-            self._append(file, {"kind": _KIND, "identity": identity})
+            self._append(file, {"kind": self._kind, "identity": identity})
             return
         self._check(lines[0]["identity"], identity)
         for line in lines[1:]:

@@ -1,0 +1,41 @@
+"""What tells the answers of one model from those of another, for keys and provenance."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .endpoint import EndpointGenerator
+from .local import LocalGenerator
+
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def identity(generator: Any, name: str) -> str:
+    """What tells a model's answers from another's: its name, and for a local model its weights as well.
+
+    Two checkpoints often share a name, and answers of one must not be taken for those of the other. Of each tensor the
+    hash takes some values and the sum of all bits, which any one changed weight changes.
+    """
+    if not isinstance(generator, LocalGenerator):
+        return name
+    digest = hashlib.sha256()
+    for key, value in generator.model.state_dict().items():
+        flat = value.detach().reshape(-1)
+        sample = flat[:: max(1, len(flat) // 16)][:32].float().cpu()
+        total = int(flat.contiguous().view(_BITS[flat.element_size()]).sum(dtype=torch.int64))
+        digest.update(f"{key} {tuple(value.shape)} {total}".encode() + sample.numpy().tobytes())
+    return f"{name}#{digest.hexdigest()[:12]}"
+
+
+def model_name(generator: Any) -> str:
+    """The model's name for provenance and keys."""
+    if isinstance(generator, EndpointGenerator):
+        return generator.model
+    if isinstance(generator, LocalGenerator):
+        name = str(generator.model.config._name_or_path or type(generator.model).__name__)
+        return Path(name).name if Path(name).is_dir() else name
+    return type(generator).__name__
