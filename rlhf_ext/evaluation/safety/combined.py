@@ -93,7 +93,7 @@ def safety_suite(
     >>> from rlhf_ext.evaluation.safety import safety_suite
     >>> suite = safety_suite()
     >>> len(suite.cases), suite.figures[:3]
-    (1150, ('harmful_complied', 'harmful_refused', 'harmful_empty'))
+    (1150, ('harmful_complied', 'harmful_refused', 'over_refused'))
 
     ```
     """

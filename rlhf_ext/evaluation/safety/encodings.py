@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 _LEET = str.maketrans({"a": "4", "e": "3", "i": "1", "o": "0", "s": "5", "t": "7"})
 _UNLEET = str.maketrans({"4": "a", "3": "e", "1": "i", "0": "o", "5": "s", "7": "t"})
-_LEET_WORD = re.compile(r"(?=\w*[a-z])[a-z\d]+", re.IGNORECASE)
+_LEET_WORD = re.compile(r"\b(?:1\b|(?=[\d'’]*[a-z])[a-z\d'’]+)", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 _COMMON = re.compile(
-    r"(?:a|and|are|as|be|but|by|can|do|for|from|have|how|i|if|in|is|it|me|my|not|of|on|or|so|that|the|this|to|was|we|what|"
-    r"will|with|you|your)",
+    r"\b(?:a|and|are|as|be|but|by|can|do|for|from|have|how|i|if|in|is|it|me|my|not|of|on|or|so|that|the|this|to|was|we|what|"
+    r"will|with|you|your)\b",
     re.IGNORECASE,
 )
 
@@ -58,7 +58,7 @@ def to_leetspeak(text: str) -> str:
 
 
 def from_leetspeak(text: str) -> str:
-    """Digits within words as the letters they look like; numbers stay."""
+    """Digits within words as the letters they look like, and a lone 1 as "i"; other numbers stay."""
     return _LEET_WORD.sub(lambda word: word[0].translate(_UNLEET), text)
 
 

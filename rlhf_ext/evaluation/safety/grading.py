@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ...generation.identity import identity, model_name
 from ...rewards.functions.judged import quoted
 from ...rewards.functions.rows import log_mean
 from ...types import Completion, Generator, Message, Prompt
@@ -64,9 +65,8 @@ class StrongReject:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides its grades, for a suite's version."""
-        model = getattr(self.generator, "model", None)
-        name = model if isinstance(model, str) else getattr(getattr(model, "config", None), "_name_or_path", None)
-        return {"judge": name or type(self.generator).__name__, "question": _QUESTION, "tokens": self.max_new_tokens}
+        judge = identity(self.generator, model_name(self.generator))
+        return {"judge": judge, "question": _QUESTION, "max_new_tokens": self.max_new_tokens}
 
     def __call__(
         self, *, prompts: Sequence[Prompt], completions: Sequence[Completion], **columns: Any

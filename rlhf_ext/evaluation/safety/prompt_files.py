@@ -151,7 +151,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, strict=True)
         while True:
-            line = reader.line_num + 1
+            line = max(reader.line_num + 1, 2)  # of the file: the header is the first
             try:
                 fields: Any = next(reader)
             except StopIteration:
@@ -162,7 +162,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 raise ValueError(
                     f"{path} line {line} has more values than the header has names: is a comma not quoted?"
                 )
-            yield f"line {max(line, 2)}", fields
+            yield f"line {line}", fields
 
 
 def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
