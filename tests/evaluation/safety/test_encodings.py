@@ -41,6 +41,13 @@ def test_a_search_finds_what_stands_anywhere_in_base64(prefix, suffix):
         assert any("MARLIN-48213" in reading for reading in encodings.base64_readings(shown)), shown
 
 
+@pytest.mark.parametrize("before", ["a", "so", "now", "here"])
+def test_a_search_finds_base64_that_is_glued_to_words_before_it(before):
+    code = encodings.to_base64("MARLIN-48213")
+    shown = "\n".join([before, *(code[i : i + 4] for i in range(0, len(code), 4))])
+    assert any("MARLIN-48213" in reading for reading in encodings.base64_readings(shown))
+
+
 def test_the_more_english_reading_is_taken():
     assert encodings.more_english("V pnaabg qb guvf", "I cannot do this") == "I cannot do this"
     assert encodings.more_english("I cannot do this", "V pnaabg qb guvf") == "I cannot do this"
