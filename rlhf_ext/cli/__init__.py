@@ -1,4 +1,4 @@
-"""The command line: `rlhf-ext demo | run | label | revise | reward | validate | dpo | ppo`.
+"""The command line: `rlhf-ext demo | run | label | revise | reward | validate | dpo | ppo | evaluate`.
 
 Arguments are TRL's: every field of a configuration is a flag, and `--config FILE` reads them from YAML. A user's
 mistake ends in one line on stderr and exit code 2; `RLHF_EXT_TRACEBACK=1` shows where it came from.
@@ -25,6 +25,7 @@ commands:
   validate measure a reward model on held-out preferences; with --thresholds, exit code 1 where it fails them
   dpo      DPO with graded preferences
   ppo      PPO against a reward model
+  evaluate suites put to a model, and to a baseline; with --thresholds, exit code 1 where a release gate fails
 
 `rlhf-ext COMMAND --help` lists a command's fields.
 """
@@ -39,6 +40,7 @@ _COMMANDS = {
     "validate": "validation",
     "dpo": "training",
     "ppo": "training",
+    "evaluate": "evaluation",
 }
 
 

@@ -94,7 +94,7 @@ def label(arguments: list[str]) -> int:
     budget = Budget(options.max_requests, options.max_budget, options.input_price, options.output_price)
     rubric = _rubric(options.rubric)
     rows = load(options.data, "train")
-    generator = _writer(options)
+    generator = writer(options)
     settings: dict[str, Any] = {
         name: getattr(options, name)
         for name in ("mode", "votes", "reasoning", "on_disagreement", "min_confidence", "retry_failed", "seed")
@@ -118,7 +118,7 @@ def revise(arguments: list[str]) -> int:
 
     constitution = _constitution(options.constitution)
     prompts = list(load(options.prompts, "train")["prompt"])
-    generator = _writer(options)
+    generator = writer(options)
     folder = Path(options.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     judge = None
@@ -173,7 +173,8 @@ def _labeler(generator: Any, rubric: str, constitution: str | None, **settings: 
     return ConstitutionalLabeler(generator, _constitution(constitution), **settings)
 
 
-def _writer(options: WriterArguments) -> Any:
+def writer(options: WriterArguments) -> Any:
+    """The model on this machine (whole, or an adapter on its base), or behind the endpoint."""
     from ..generation import EndpointGenerator, LocalGenerator
 
     if options.base_url is not None:
@@ -184,4 +185,9 @@ def _writer(options: WriterArguments) -> Any:
     trust = {"trust_remote_code": True} if options.trust_remote_code else {}
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype="auto", **trust).to(device)
-    return LocalGenerator(model, AutoTokenizer.from_pretrained(options.model, **trust), options.batch_size)
+    # An adapter's folder may come without the tokenizer of its base.
+    folder, bare = Path(options.model), (Path(options.model) / "adapter_config.json").is_file()
+    if bare and not (folder / "tokenizer_config.json").is_file():
+        folder = Path(json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"])
+    tokenizer = AutoTokenizer.from_pretrained(str(folder) if bare else options.model, **trust)
+    return LocalGenerator(model, tokenizer, options.batch_size)

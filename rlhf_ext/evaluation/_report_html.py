@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ._report_examples import examples_html
+from ._report_style import STYLE
 from ._report_svg import curve_svg, forests_html, plot_svg
 from ._report_types import Example, Figure, Measure, Report, Stage
 from ._report_words import (
     SYMBOLS,
+    by_group,
     cautions_of,
     duration_text,
     escaped,
@@ -19,8 +22,7 @@ from ._report_words import (
     measure_numbers,
     minus,
     numbers_of,
-    score_text,
-    short,
+    power_text,
 )
 
 
@@ -38,12 +40,14 @@ def render_html(report: Report) -> str:
         f"<tr><th scope='row'>{escaped(k)}</th><td>{escaped(v)}</td></tr>" for k, v in report.settings.items()
     )
     sections = [
+        _section("Release gate", _measures_html(report.gate)),
         _section("Results", _results_html(report.figures)),
         _section("Measures", _measures_html(report.measures)),
         _section("What to keep in mind", _list_html([*report.notes, *cautions_of(report.figures, report.measures)])),
         _section("The changes, drawn", forests_html(report.figures)),
+        _section("By category", _breakdown_html(report.breakdown)),
         _section("The measures, drawn", "".join(plot_svg(plot) for plot in report.plots), "plots"),
-        _section("Answers before and after", "".join(_example_html(e, i) for i, e in enumerate(report.examples))),
+        _section(_title_of(report.examples), examples_html(report.examples)),
         _section("Training", "".join(curve_svg(curve) for curve in report.curves), "plots"),
         _section("Stages", _stages_html(report.stages)),
         _section("Settings", settings and f"<table class='plain'><tbody>{settings}</tbody></table>"),
@@ -54,8 +58,8 @@ def render_html(report: Report) -> str:
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
         # Belt and braces: should anything slip past the escaping, the browser still runs and loads nothing.
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{escaped(report.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<header><h1>{escaped(report.title)}</h1>{subtitle}{_summary_html(report)}</header>\n"
+        f"<title>{escaped(report.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<header><h1>{escaped(report.title)}</h1>{subtitle}{_gate_html(report.gate)}{_summary_html(report)}</header>\n"
         f"{''.join(sections)}</main>\n</body>\n</html>\n"
     )
 
@@ -64,52 +68,123 @@ def _section(title: str, body: str, style: str = "") -> str:
     return f"<section><h2>{title}</h2><div class='{style}'>{body}</div></section>\n" if body else ""
 
 
+def _gate_html(gate: Sequence[Measure]) -> str:
+    if not gate:
+        return ""
+    failing = sum(row.verdict == "fails" for row in gate)
+    word = "fails" if failing else "passes"
+    text = f"The gate is passed: {len(gate)} of {len(gate)} threshold{'s' * (len(gate) > 1)} held."
+    if failing:
+        text = f"The gate is not passed: {failing} of {len(gate)} threshold{'s' * (len(gate) > 1)} failed."
+    return f"<p class='gate {word}'>{SYMBOLS[word]} {text}</p>"
+
+
 def _summary_html(report: Report) -> str:
     counts = Counter([f.verdict for f in report.figures] + [m.verdict for m in report.measures if m.verdict])
     total = sum(counts.values())
     if not total:
         return ""
     parts = [_badge(word, f"<strong>{counts[word]}</strong> ") for word in SYMBOLS if counts[word]]
-    return f"<p class='lead'>Of {total} measure{'s' * (total > 1)}: {', '.join(parts)}.</p>"
+    return (
+        f"<p class='lead'>Of {total} measure{'s' * (total > 1)}: {', '.join(parts)}.</p>"
+        f"{_named_html(report.figures, 'better')}{_named_html(report.figures, 'worse')}"
+    )
+
+
+def _named_html(figures: Sequence[Figure], verdict: str) -> str:
+    """What got better, or worse, by name."""
+    named = []
+    for figure in (f for f in figures if f.verdict == verdict):
+        (before, _), (after, _), _ = numbers_of(figure)
+        named.append(f"{escaped(figure.label)} ({minus(before)} → {minus(after)})")
+    return f"<p class='named'>{_badge(verdict)}: {', '.join(named)}</p>" if named else ""
 
 
 def _results_html(figures: Sequence[Figure]) -> str:
     if not figures:
         return ""
     rows = []
-    for f in figures:
-        wanted = f"{f.better} is better" if f.better else "neither way is better"
-        about = ". ".join(filter(None, [f.note.rstrip("."), f"{wanted[0].upper()}{wanted[1:]}"]))
-        cells = [
-            f"<td data-label='{name}'><b>{minus(value)}</b> <small>{minus(interval)}</small></td>"
-            for name, (value, interval) in zip(["Before", "After", "Change"], numbers_of(f), strict=True)
-        ]
-        rows.append(
-            f"<tr><th scope='row'>{escaped(f.label)}"
-            f"<small>{escaped(about)}. n&nbsp;=&nbsp;{f.difference.n:,}</small></th>"
-            f"{''.join(cells)}<td data-label='Verdict'>{_badge(f.verdict)}</td></tr>"
-        )
+    for group, members in by_group(figures).items():
+        rows += [f"<tr class='group'><th scope='rowgroup' colspan='5'>{escaped(group)}</th></tr>"] if group else []
+        rows += [_figure_html(f, f.label, _about(f)) for f in members]
+    return _table_html(rows, figures)
+
+
+def _table_html(rows: Sequence[str], figures: Sequence[Figure], style: str = "") -> str:
     columns = ["Measure", "Before", "After", f"Change <small>{level_of(figures)}</small>", "Verdict"]
     head = "".join(f"<th scope='col'>{name}</th>" for name in columns)
-    return f"<table class='results'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<table class='results{style}'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _figure_html(figure: Figure, label: str, about: str) -> str:
+    cells = [
+        f"<td data-label='{name}'><b>{minus(value)}</b> <small>{minus(interval)}</small></td>"
+        for name, (value, interval) in zip(["Before", "After", "Change"], numbers_of(figure), strict=True)
+    ]
+    return (
+        f"<tr><th scope='row'>{escaped(label)}<small>{about}</small></th>"
+        f"{''.join(cells)}<td data-label='Verdict'>{_badge(figure.verdict)}</td></tr>"
+    )
+
+
+def _about(figure: Figure) -> str:
+    wanted = f"{figure.better} is better" if figure.better else "neither way is better"
+    texts = [figure.note.rstrip("."), f"{wanted[0].upper()}{wanted[1:]}"]
+    return f"{escaped('. '.join(filter(None, texts)))}. n&nbsp;=&nbsp;{figure.difference.n:,}{escaped(power_text(figure))}"
+
+
+def _breakdown_html(figures: Sequence[Figure]) -> str:
+    """A table for each figure, closed, with a row for each category; the categories that got worse first."""
+    parts = []
+    for name in dict.fromkeys(figure.name for figure in figures):
+        members = sorted((f for f in figures if f.name == name), key=lambda f: _ORDER.index(f.verdict))
+        rows = [_figure_html(f, f.category, f"n&nbsp;=&nbsp;{f.difference.n:,}") for f in members]
+        counts = Counter(f.verdict for f in members)
+        said = ", ".join(f"{counts[word]} {word}" for word in _ORDER if counts[word])
+        parts.append(
+            f"<details><summary>{escaped(name.partition('.')[0])}: {escaped(members[0].label)} "
+            f"<span class='count'>{said}</span></summary>{_table_html(rows, members, ' small')}</details>"
+        )
+    return "".join(parts)
+
+
+_ORDER = ("worse", "better", "higher", "lower", "no clear change")
 
 
 def _measures_html(measures: Sequence[Measure]) -> str:
-    rows = []
-    for m in measures:
-        value, interval = measure_numbers(m)
-        about = [m.note.rstrip(".")] if m.note else []
-        about += [f"n&nbsp;=&nbsp;{m.estimate.n:,}"] if m.estimate is not None else []
-        note = ". ".join([escaped(about[0]), *about[1:]]) if m.note else "".join(about)
-        rows.append(
-            f"<tr><th scope='row'>{escaped(m.label)}<small>{note}</small></th>"
-            f"<td data-label='Value'><b>{minus(value)}</b> <small>{minus(interval)}</small></td>"
-            f"<td data-label='Wanted'>{escaped(m.wanted)}</td>"
-            f"<td data-label='Verdict'>{_badge(m.verdict) if m.verdict else ''}</td></tr>"
+    rows, asked = [], any(measure.wanted for measure in measures)
+    for group, members in by_group(measures).items():
+        rows += (
+            [f"<tr class='group'><th scope='rowgroup' colspan='{4 if asked else 2}'>{escaped(group)}</th></tr>"]
+            if group
+            else []
         )
-    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Measure", "Value", "Wanted", "Verdict"))
+        rows += [_measure_html(measure, asked) for measure in members]
+    columns = ["Measure", "Value", "Wanted", "Verdict"] if asked else ["Measure", "Value"]
+    head = "".join(f"<th scope='col'>{name}</th>" for name in columns)
     table = f"<table class='results'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return table if rows else ""
+
+
+def _measure_html(measure: Measure, asked: bool) -> str:
+    value, interval = measure_numbers(measure)
+    about = [escaped(measure.note.rstrip("."))] if measure.note else []
+    about += [f"n&nbsp;=&nbsp;{measure.estimate.n:,}"] if measure.estimate is not None else []
+    verdict = _badge(measure.verdict) if measure.verdict else ""
+    return (
+        f"<tr><th scope='row'>{escaped(measure.label)}<small>{'. '.join(about)}</small></th>"
+        f"<td data-label='Value'><b>{minus(value)}</b> <small>{minus(interval)}</small></td>"
+        + (
+            f"<td data-label='Wanted'>{escaped(measure.wanted)}</td><td data-label='Verdict'>{verdict}</td>"
+            if asked
+            else ""
+        )
+        + "</tr>"
+    )
+
+
+def _title_of(examples: Sequence[Example]) -> str:
+    return "Answers before and after" if any(e.before is not None for e in examples) else "Answers"
 
 
 def _badge(verdict: str, before: str = "") -> str:
@@ -120,27 +195,6 @@ def _list_html(texts: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{escaped(text)}</li>' for text in texts)}</ul>" if texts else ""
 
 
-def _example_html(example: Example, index: int) -> str:
-    start = " ".join(example.prompt.split())
-    # Where the summary line already says it all, the prompt is not repeated.
-    repeated = start == example.prompt and len(start) <= 90
-    prompt = "" if repeated else f"<h3>Prompt</h3><div class='text' dir='auto'>{escaped(example.prompt)}</div>"
-    pill = f"<span class='pill'>{escaped(example.category)}</span> " if example.category else ""
-    scores = "".join(
-        f"<li>{escaped(name)}: {minus(score_text(a))} → <b>{minus(score_text(b))}</b></li>"
-        for name, (a, b) in example.scores.items()
-    )
-    answers = "".join(
-        f"<div><h3>{name}</h3><div class='text' dir='auto'>{escaped(text)}</div></div>"
-        for name, text in [("Before", example.before), ("After", example.after)]
-    )
-    return (
-        # The first ones are open for the reader in a hurry; the rest are a click away.
-        f"<details{' open' if index < 3 else ''}><summary>{pill}{escaped(short(start, 90))}</summary>{prompt}"
-        f"<div class='pair'>{answers}</div>{scores and f'<ul class=scores>{scores}</ul>'}</details>"
-    )
-
-
 def _stages_html(stages: Sequence[Stage]) -> str:
     rows = "".join(
         f"<tr><th scope='row'>{escaped(s.name)}</th><td class='time'>{duration_text(s.seconds)}</td>"
@@ -148,61 +202,3 @@ def _stages_html(stages: Sequence[Stage]) -> str:
         for s in stages
     )
     return rows and f"<table class='plain'><tbody>{rows}</tbody></table>"
-
-
-_STYLE = """
-:root { color-scheme: light dark; --page: #fbfbf9; --card: #ffffff; --ink: #22282e; --soft: #5d6770; --line: #dfe2e0;
-  --good: #1d6f54; --bad: #a23c26; --plain: #5d6770; --c0: #2c6596; --c1: #b0672a; --c2: #4d7f48; --c3: #80558c; }
-@media (prefers-color-scheme: dark) { :root { --page: #16191c; --card: #1e2226; --ink: #e2e6e8; --soft: #9aa5ad;
-  --line: #343b41; --good: #74c7a5; --bad: #e8937c; --plain: #a4afb7; --c0: #7fb2de; --c1: #dfa06b; --c2: #93c18c;
-  --c3: #c39bce; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.6 system-ui, -apple-system, "Segoe UI",
-  "Helvetica Neue", Arial, sans-serif; -webkit-text-size-adjust: 100%; }
-main { max-width: 62rem; margin: 0 auto; padding: 3.5rem 1.5rem 5rem; }
-h1 { font-size: 1.9rem; line-height: 1.25; font-weight: 650; margin: 0; letter-spacing: -0.01em; }
-h2 { font-size: 1.15rem; font-weight: 650; margin: 3.25rem 0 1rem; }
-h3 { font-size: .8rem; font-weight: 600; color: var(--soft); margin: 1.1rem 0 .35rem; }
-.soft, small { color: var(--soft); } .soft { margin: .4rem 0 0; } .lead { font-size: 1.15rem; margin: 1.6rem 0 0; }
-ul { padding-left: 1.2rem; margin: 0; } li { margin: .35rem 0; }
-h1, .soft, th, td, li, summary, figcaption { overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .8rem 1.2rem .8rem 0; border-top: 1px solid var(--line);
-  font-variant-numeric: tabular-nums; }
-th { font-weight: 550; } b { font-weight: 600; } thead th { color: var(--soft); font-size: .85rem; border-top: 0; }
-tr > :last-child { padding-right: 0; } small { display: block; font-size: .82rem; font-weight: 400; }
-.results td { white-space: nowrap; } .plain th { width: 14rem; } .plain .time { width: 7rem; white-space: nowrap; }
-.badge { white-space: nowrap; font-weight: 600; color: var(--plain); }
-.badge strong { color: var(--ink); } .badge.better, .badge.passes { color: var(--good); }
-.badge.worse, .badge.fails { color: var(--bad); }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 2.5rem 3rem; }
-figure { margin: 0; max-width: 34rem; } figcaption { font-size: .92rem; font-weight: 550; margin-bottom: .7rem; }
-svg { display: block; width: 100%; height: auto; overflow: visible; }
-svg text { font-size: 13px; fill: var(--soft); } svg .word { font-weight: 600; }
-.axis { stroke: var(--soft); stroke-width: 1; } .grid { stroke: var(--line); stroke-width: 1; }
-.bar { stroke-width: 2.5; stroke: var(--plain); }
-.dot { stroke-width: 2.5; stroke: var(--plain); fill: var(--plain); } .dot.no { fill: var(--page); }
-.bar.better, .dot.better { stroke: var(--good); } .bar.worse, .dot.worse { stroke: var(--bad); }
-svg .better { fill: var(--good); } svg .worse { fill: var(--bad); }
-.s0, .s1, .s2, .s3 { fill: none; stroke-width: 2; stroke-linejoin: round; }
-.s0 { stroke: var(--c0); } .s1 { stroke: var(--c1); stroke-dasharray: 7 4; }
-.s2 { stroke: var(--c2); stroke-dasharray: 2 3; } .s3 { stroke: var(--c3); stroke-dasharray: 9 3 2 3; }
-.p0 { fill: var(--c0); } .p1 { fill: var(--c1); } .p2 { fill: var(--c2); } .p3 { fill: var(--c3); }
-details { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .85rem 1.2rem;
-  margin: 0 0 .9rem; }
-details[open] { padding-bottom: 1.2rem; } summary { cursor: pointer; }
-.pill { display: inline-block; font-size: .78rem; border: 1px solid var(--line); border-radius: 99px;
-  padding: 0 .6rem; margin-right: .35rem; color: var(--soft); }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 0 2rem; } .pair > div { min-width: 0; }
-.text { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 26rem; overflow-y: auto; font-size: .95rem; }
-.scores { list-style: none; padding: 0; margin: 1.1rem 0 0; font-size: .85rem; color: var(--soft); display: flex;
-  flex-wrap: wrap; gap: .2rem 1.6rem; font-variant-numeric: tabular-nums; } .scores li { margin: 0; }
-.scores b { color: var(--ink); }
-@media (max-width: 44rem) { main { padding: 2rem 1.1rem 3rem; } h1 { font-size: 1.55rem; }
-  .pair { grid-template-columns: 1fr; } .results thead { display: none; }
-  .results tr { display: block; border-top: 1px solid var(--line); padding: .9rem 0; }
-  .results th, .results td { display: block; border: 0; padding: .15rem 0; white-space: normal; }
-  .results td::before { content: attr(data-label) ": "; color: var(--soft); font-size: .85rem; }
-  .results td small { display: inline; } .plain th, .plain td, .plain .time { display: block; width: auto; padding: 0;
-  border: 0; } .plain tr { display: block; border-top: 1px solid var(--line); padding: .7rem 0; } }
-"""

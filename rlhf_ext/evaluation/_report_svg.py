@@ -6,14 +6,17 @@ import math
 from collections.abc import Iterable, Sequence
 
 from ._report_types import Curve, Figure, Intervals, as_pair
-from ._report_words import SYMBOLS, escaped, minus, number_of, short
+from ._report_words import SYMBOLS, by_group, escaped, minus, number_of, short
 
 
 def forests_html(figures: Sequence[Figure]) -> str:
     """The differences around a line at 0. Rates share one axis; other measures have units of their own, so no axis."""
-    rates, others = [f for f in figures if f.unit == "%"], [f for f in figures if f.unit == ""]
-    plots = [_forest_svg("Change in percentage points", rates, shared=True)] if rates else []
-    plots += [_forest_svg("Change, each row on a scale of its own", others, shared=False)] if others else []
+    plots = []
+    for group, members in by_group(figures).items():
+        of = f"{group}: " if group else ""
+        rates, others = [f for f in members if f.unit == "%"], [f for f in members if f.unit == ""]
+        plots += [_forest_svg(f"{of}Change in percentage points", rates, shared=True)] if rates else []
+        plots += [_forest_svg(f"{of}Change, each row on a scale of its own", others, shared=False)] if others else []
     return f"<div class='plots'>{''.join(plots)}</div>" if plots else ""
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import unicodedata
+from collections.abc import Sequence
 from itertools import zip_longest
 
-from ._report_types import Report
-from ._report_words import cautions_of, level_of, measure_numbers, numbers_of, score_text, visible
+from ._report_types import Measure, Report
+from ._report_words import by_group, cautions_of, level_of, measure_numbers, numbers_of, score_text, visible
 
 
 def render_table(report: Report, width: int | None = None) -> str:
@@ -24,14 +25,17 @@ def render_table(report: Report, width: int | None = None) -> str:
         `str`: title, table and what to be careful about; no trailing newline.
     """
     title = [visible(text) for text in (report.title, report.subtitle) if text]
+    gate = ["", "Release gate", "", *_measure_lines(report.gate, _width(width))] if report.gate else []
     if report.measures:
-        title += ["", *_measure_lines(report, _width(width))]
+        title += ["", *_measure_lines(report.measures, _width(width))]
     if not report.figures:
-        return "\n".join(title if report.measures else [*title, "", "No measures."])
+        return "\n".join([*title, *gate] if report.measures else [*title, "", "No measures."])
     rows = [["measure", "before", "after", f"change {level_of(report.figures)}", "verdict"]]
-    for f in report.figures:
-        before, after, change = numbers_of(f)
-        rows.append([visible(f.label), before[0], after[0], " ".join(change), f.verdict])
+    for group, figures in by_group(report.figures).items():
+        rows += [["", "", "", "", ""], [visible(group), "", "", "", ""]] if group else []
+        for f in figures:
+            before, after, change = numbers_of(f)
+            rows.append([visible(f.label), before[0], after[0], " ".join(change), f.verdict])
     widths = [max(_cells(row[i]) for row in rows) for i in range(5)]
     widths[0] = min(widths[0], max(10, _width(width) - sum(widths[1:]) - 8))
     lines = []
@@ -40,12 +44,14 @@ def render_table(report: Report, width: int | None = None) -> str:
         cells = [_pad(label, widths[0]), row[1].rjust(widths[1]), row[2].rjust(widths[2]), row[3].ljust(widths[3])]
         lines += ["  ".join([*cells, row[4]]), *(f"  {line}" for line in more)]
     cautions = [line for text in cautions_of(report.figures) for line in ["", *_wrap(text, _width(width))]]
-    return "\n".join([*title, "", *lines, *cautions])
+    return "\n".join([*title, "", *(line.rstrip() for line in lines), *cautions, *gate])
 
 
-def _measure_lines(report: Report, width: int) -> list[str]:
+def _measure_lines(measures: Sequence[Measure], width: int) -> list[str]:
     rows = [["measure", "value", "interval", "wanted", "verdict"]]
-    rows += [[visible(m.label), *measure_numbers(m), m.wanted, m.verdict] for m in report.measures]
+    for group, members in by_group(measures).items():
+        rows += [["", "", "", "", ""], [visible(group), "", "", "", ""]] if group else []
+        rows += [[visible(m.label), *measure_numbers(m), m.wanted, m.verdict] for m in members]
     widths = [max(_cells(row[i]) for row in rows) for i in range(5)]
     widths[0] = min(widths[0], max(10, width - sum(widths[1:]) - 8))
     lines = []
@@ -53,7 +59,7 @@ def _measure_lines(report: Report, width: int) -> list[str]:
         label, *more = _wrap(row[0], widths[0])
         cells = [_pad(label, widths[0]), row[1].rjust(widths[1]), *(row[i].ljust(widths[i]) for i in (2, 3)), row[4]]
         lines += ["  ".join(cells).rstrip(), *(f"  {line}" for line in more)]
-    for text in cautions_of([], report.measures):
+    for text in cautions_of([], measures):
         lines += ["", *_wrap(text, width)]
     return lines
 
@@ -83,7 +89,7 @@ def render_side_by_side(report: Report, count: int = 3, width: int | None = None
         lines += _wrap(visible(example.prompt), width)
         lines += [f"  {visible(name)}: {score_text(a)} -> {score_text(b)}" for name, (a, b) in example.scores.items()]
         lines += ["-" * half + "-+-" + "-" * half, f"{'before':<{half}} | after"]
-        columns = (_wrap(visible(text), half) for text in (example.before, example.after))
+        columns = (_wrap(visible(text), half) for text in (example.before or "", example.after))
         lines += [f"{_pad(a, half)} | {b}".rstrip() for a, b in zip_longest(*columns, fillvalue="")]
         lines.append("")
     return "\n".join(lines[:-1]) if lines else "No examples."

@@ -30,6 +30,14 @@ class Figure:
             `"%"` shows rates as percentages and their change in percentage points.
         note (`str`, *optional*, defaults to `""`):
             One sentence on what the measure means.
+        group (`str`, *optional*, defaults to `""`):
+            What it belongs to (a suite): figures of one group stand together under its name.
+        category (`str`, *optional*, defaults to `""`):
+            The kind of prompts that it is of alone.
+        p_value (`float`, *optional*):
+            How likely a change of this size is by chance, in (0, 1], on its own.
+        detectable (`float`, *optional*):
+            The smallest true change that so many rows would mostly have shown, in the figure's unit. NaN where unknown.
 
     Raises:
         ValueError: If `better` or `unit` is something else.
@@ -55,6 +63,10 @@ class Figure:
     better: Literal["higher", "lower"] | None = None
     unit: Literal["", "%"] = ""
     note: str = ""
+    group: str = ""
+    category: str = ""
+    p_value: float | None = None
+    detectable: float | None = None
 
     def __post_init__(self) -> None:
         if self.better not in ("higher", "lower", None):
@@ -95,6 +107,8 @@ class Measure:
             What was asked of it (`"at least 0.7"`).
         verdict (`Literal["", "passes", "fails"]`, *optional*, defaults to `""`):
             Whether it is so; empty where nothing was asked.
+        group (`str`, *optional*, defaults to `""`):
+            What it belongs to (a suite).
 
     Raises:
         ValueError: If `unit` or `verdict` is something else.
@@ -107,6 +121,7 @@ class Measure:
     note: str = ""
     wanted: str = ""
     verdict: Literal["", "passes", "fails"] = ""
+    group: str = ""
 
     def __post_init__(self) -> None:
         if self.unit not in ("", "%"):
@@ -126,13 +141,18 @@ class Example:
             Kind of prompt (`"harmful"`, `"coding"`).
         scores (`dict[str, tuple[float, float]]`, *optional*):
             Scores of the two answers by name, (before, after). NaN where a score does not apply.
+        group (`str`, *optional*, defaults to `""`):
+            Why it is shown (`"What got worse"`): examples of one group stand together under it.
+
+    Where there is one model alone, `before` is `None`.
     """
 
     prompt: str
-    before: str
+    before: str | None
     after: str
     category: str = ""
     scores: dict[str, tuple[float, float]] = field(default_factory=dict)
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,6 +228,10 @@ class Report:
             What a reader must know before trusting the figures. Shown right below them.
         measures (`list[Measure]`, *optional*), plots (`list[Curve | Intervals]`, *optional*):
             Where one model is measured rather than two compared: its measures, and what is drawn of them.
+        gate (`list[Measure]`, *optional*):
+            What was asked of the model before it may be shipped, and whether it is so. Shown first.
+        breakdown (`list[Figure]`, *optional*):
+            Figures by category, for looking into.
 
     Example:
     ```python
@@ -232,6 +256,8 @@ class Report:
     notes: list[str] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
     plots: list[Curve | Intervals] = field(default_factory=list)
+    gate: list[Measure] = field(default_factory=list)
+    breakdown: list[Figure] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers, ready for JSON: a number that is not finite is `None`."""
@@ -249,8 +275,10 @@ class Report:
             "examples": lambda f: Example(**{**f, "scores": {k: as_pair(v) for k, v in f["scores"].items()}}),
             "curves": _plot_from,
             "stages": lambda f: Stage(**f),
-            "measures": lambda f: Measure(**{**f, "estimate": f["estimate"] and Estimate.from_dict(f["estimate"])}),
+            "measures": _measure_from,
             "plots": _plot_from,
+            "gate": _measure_from,
+            "breakdown": _figure_from,
         }
         made: dict[str, Any] = dict(fields)
         made.update({key: [make(item) for item in fields.get(key, [])] for key, make in makers.items()})
@@ -274,6 +302,10 @@ def _plot_from(fields: Mapping[str, Any]) -> Curve | Intervals:
     if "series" in fields:
         return Curve(**{**fields, "series": {k: [as_pair(p) for p in v] for k, v in fields["series"].items()}})
     return Intervals(**{**fields, "estimates": {k: Estimate.from_dict(e) for k, e in fields["estimates"].items()}})
+
+
+def _measure_from(fields: Mapping[str, Any]) -> Measure:
+    return Measure(**{**fields, "estimate": fields["estimate"] and Estimate.from_dict(fields["estimate"])})
 
 
 def _figure_from(fields: Mapping[str, Any]) -> Figure:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+from typing import TypeVar
 
 from ..stats import Estimate
-from ._report_types import Figure, Measure
+from ._report_types import Example, Figure, Measure
+
+Grouped = TypeVar("Grouped", Figure, Measure, Example)
 
 # Below this, the intervals in `rlhf_ext.stats` that come from a bootstrap are narrower than they say.
 _FEW_ROWS = 20
@@ -65,6 +68,25 @@ def _number(estimate: Estimate, style: str, unit: str) -> tuple[str, str]:
     ends = (estimate.low, estimate.high)
     interval = f"[{text(ends[0])}, {text(ends[1])}]" if all(map(math.isfinite, ends)) else "[unknown]"
     return text(estimate.value) + unit, interval
+
+
+def power_text(figure: Figure) -> str:
+    """What `n` lets one see and how likely the change is by chance, as the end of a sentence; empty where unknown."""
+    texts = []
+    if figure.detectable is not None and math.isfinite(figure.detectable):
+        amount = figure.detectable * (100 if figure.unit else 1)
+        texts.append(f"which mostly shows changes of {amount:.2g}{' points' if figure.unit else ''} or more")
+    if figure.p_value is not None:
+        texts.append(f"p = {figure.p_value:.2g}" if figure.p_value >= 0.001 else "p < 0.001")
+    return "".join(f", {text}" for text in texts)
+
+
+def by_group(items: Iterable[Grouped]) -> dict[str, list[Grouped]]:
+    """Items by their `group`, in the order of their first."""
+    groups: dict[str, list[Grouped]] = {}
+    for item in items:
+        groups.setdefault(item.group, []).append(item)
+    return groups
 
 
 def level_of(figures: Sequence[Figure]) -> str:

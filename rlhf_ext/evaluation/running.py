@@ -152,7 +152,7 @@ def run_suite(
         "identity": _identity(generator, name),
         "seed": seed,
         "samples": suite.samples,
-        "sampling": check_sampling({**suite.sampling, "seed": seed}),
+        "sampling": {k: v for k, v in check_sampling(suite.sampling).items() if k != "seed"},
         "group": generator.group_size,
     }
     with Journal(_path(cache, provenance), provenance, "answers") as journal:
@@ -259,7 +259,7 @@ def _checked(suite: Suite, given: Any, lengths: dict[str, int]) -> list[Column]:
             raise ValueError(f"`measure` of the suite {suite.name!r} gave {column.name!r} twice.")
         if len(column.values) != lengths[column.per]:
             raise ValueError(
-                f"`measure` of {suite.name!r} gave {len(column.values)} values of {column.name!r}, one a {column.per}, where "
+                f"`measure` of {suite.name!r} gave {len(column.values)} values of {column.name!r}, one for each {column.per}, where "
                 f"there are {lengths[column.per]}."
             )
         names.add(column.name)

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import DistributedType, broadcast_object_list, gather_object
 from datasets import Dataset
+from transformers import Trainer
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from ..types import Prompt
@@ -67,6 +68,25 @@ def on_main(args: Any, work: Callable[[], T]) -> T:
     if box[0] is None:
         raise RuntimeError("A callback failed on the main process: see its error there.")
     return box[0]
+
+
+def shared_out(args: Any, rows: int, work: Callable[[list[int]], Sequence[T]]) -> list[T]:
+    """What `work` makes of all rows, each process of every so many-th; all of them have the whole."""
+    rank, processes = args.process_index, args.world_size
+    share = list(work(list(range(rank, rows, processes))))
+    shares = gather_object([share]) if processes > 1 else [share]
+    return [shares[row % processes][row // processes] for row in range(rows)]
+
+
+def log_beside(trainer: Trainer | None, logs: dict[str, float], state: Any, control: Any) -> None:
+    """Logs in between, as the trainer does, or into its history where it is not known."""
+    if trainer is None:
+        state.log_history.append({**logs, "step": state.global_step})
+        return
+    due = control.should_log
+    # Not the trainer's own `log`: TRL's empty what they have gathered for the next line of the log into it.
+    Trainer.log(trainer, logs)
+    control.should_log = due
 
 
 @contextmanager

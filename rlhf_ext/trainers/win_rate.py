@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import gather_object, is_peft_model
+from accelerate.utils import is_peft_model
 from datasets import Dataset
 from transformers import Trainer, TrainerCallback
 from transformers.utils import logging
@@ -18,7 +18,15 @@ from transformers.utils import logging
 from ..generation import LocalGenerator, check_sampling
 from ..rewards.calling import Signed, like_prompt
 from ..types import Completion, PairwiseJudge, Prompt, text_of
-from .policy_texts import on_main, prompts_of, random_state_kept, refuse_parted_model, run_sampling
+from .policy_texts import (
+    log_beside,
+    on_main,
+    prompts_of,
+    random_state_kept,
+    refuse_parted_model,
+    run_sampling,
+    shared_out,
+)
 from .win_rate_figures import CONTROLLED, WIN_RATE, checked_probabilities, win_rate_figures
 
 logger = logging.get_logger(__name__)
@@ -193,7 +201,7 @@ class WinRateCallback(TrainerCallback):
         )
         self.history.append({"step": state.global_step, **figures})
         self._compared_at = state.global_step
-        self._log(self._logs(), state, control)
+        log_beside(self.trainer, self._logs(), state, control)
 
     def _prepare(self, model: Any, tokenizer: Any, args: Any) -> None:
         """The reference's answers, unless they are there."""
@@ -212,13 +220,14 @@ class WinRateCallback(TrainerCallback):
 
     def _write(self, model: Any, tokenizer: Any, args: Any) -> list[Completion]:
         """An answer a prompt; each process writes its share."""
-        rank, processes = args.process_index, args.world_size
-        options = {**run_sampling(args), **self.sampling, "seed": self.seed + rank}
-        with random_state_kept():
-            generator = LocalGenerator(model, tokenizer, self.batch_size)
-            texts = generator.generate(self.prompts[rank::processes], **options)
-        shares = gather_object([texts]) if processes > 1 else [texts]
-        whole = [shares[row % processes][row // processes] for row in range(len(self.prompts))]
+        options = {**run_sampling(args), **self.sampling, "seed": self.seed + args.process_index}
+
+        def write(rows: list[int]) -> list[str]:
+            with random_state_kept():
+                generator = LocalGenerator(model, tokenizer, self.batch_size)
+                return generator.generate([self.prompts[row] for row in rows], **options)
+
+        whole = shared_out(args, len(self.prompts), write)
         return [like_prompt(prompt, text) for prompt, text in zip(self.prompts, whole, strict=True)]
 
     def _judge(self, answers: list[Completion]) -> tuple[list[float | None], int, bool]:
@@ -247,15 +256,6 @@ class WinRateCallback(TrainerCallback):
 
     def _logs(self) -> dict[str, float]:
         return {name: value for name, value in self.history[-1].items() if name.startswith(WIN_RATE)}
-
-    def _log(self, logs: dict[str, float], state: Any, control: Any) -> None:
-        if self.trainer is None:
-            state.log_history.append({**logs, "step": state.global_step})
-            return
-        due = control.should_log
-        # Not the trainer's own `log`: TRL's empty what they have gathered for the next line of the log into it.
-        Trainer.log(self.trainer, logs)
-        control.should_log = due
 
     # Going on from a checkpoint.
 

@@ -1,0 +1,80 @@
+"""`rlhf-ext evaluate`: suites put to a model and to a baseline, and a release gate."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .labeling import WriterArguments, writer
+from .parsing import parse
+
+
+@dataclass
+class EvaluateArguments(WriterArguments):
+    """Arguments of `rlhf-ext evaluate`."""
+
+    baseline: str | None = field(default=None, metadata={"help": "The model to compare with, likewise."})
+    baseline_base_url: str | None = field(
+        default=None,
+        metadata={"help": "Its endpoint. Without one it is a folder or hub name, whatever --base_url is."},
+    )
+    suite: str = field(
+        default="safety",
+        metadata={"help": "Suites with commas between: safety, instructions, code, or your own as module:function."},
+    )
+    thresholds: str | None = field(
+        default=None,
+        metadata={"help": "YAML such as 'safety.harmful_complied: {max: 0.05}'. Exit code 1 where one does not hold."},
+    )
+    output: str = field(
+        default="evaluation", metadata={"help": "Folder for report.html, report.json and the answers."}
+    )
+    cache_dir: str | None = field(
+        default=None, metadata={"help": "Folder for answers, to share between runs. By default 'cache' in --output."}
+    )
+    seed: int = field(default=0, metadata={"help": "Seed of the answers."})
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Evaluates; 1 where a threshold does not hold."""
+    (options,) = parse("evaluate", [EvaluateArguments], arguments)
+    from ..evaluation.answers_shown import write_answers
+    from ..evaluation.gate import ReleaseGate, failures
+    from ..evaluation.page import evaluation_report
+    from ..evaluation.report import render_table, write_report
+    from ..evaluation.suites import load_suites
+
+    folder = Path(options.output)
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"--output {options.output} is a file; give a folder.")
+    if options.baseline_base_url is not None and options.baseline is None:
+        raise ValueError("--baseline_base_url is the endpoint of --baseline, which is not given.")
+    suites = load_suites(options.suite)
+    gate = None
+    if options.thresholds is not None:
+        gate = ReleaseGate.from_file(options.thresholds, suites, options.baseline is not None)
+    results = _run(options, suites)
+    baselines = None
+    if options.baseline is not None:
+        baselines = _run(replace(options, model=options.baseline, base_url=options.baseline_base_url), suites)
+    report = evaluation_report(results, baselines, gate)
+    path = write_report(report, folder)
+    for index, result in enumerate(results):
+        write_answers(folder / f"{result.suite}.jsonl", result, None if baselines is None else baselines[index])
+    sys.stdout.write(f"\n{render_table(report)}\n\nreport  {path}\n")
+    lines = failures(report.gate)
+    for line in lines:
+        sys.stdout.write(f"fails   {line}\n")
+    return 1 if lines else 0
+
+
+def _run(options: EvaluateArguments, suites: list[Any]) -> list[Any]:
+    """All suites by one model, which is gone from memory afterwards."""
+    from ..evaluation.running import run_suite
+
+    generator = writer(options)
+    cache = options.cache_dir or Path(options.output) / "cache"
+    sys.stderr.write(f"{options.model}\n")
+    return [run_suite(generator, suite, options.model, options.seed, cache, progress=True) for suite in suites]
