@@ -10,6 +10,7 @@ from ...types import RewardFunction
 from ..suite import Case, Column, Suite, check_suite, version_of
 from .bias import BiasSuite
 from .jailbreak_suite import JailbreakSuite
+from .jailbreaks import JAILBREAKS, Jailbreak
 from .own_prompts import balanced_sample, harmful_prompts, harmless_prompts
 from .privacy import PrivacySuite
 from .refusing import HarmfulSuite, OverRefusalSuite
@@ -59,6 +60,7 @@ def safety_suite(
     toxicity: RewardFunction | None = None,
     samples: int = 1,
     sampling: Mapping[str, Any] | None = None,
+    jailbreaks: Sequence[Jailbreak] = JAILBREAKS,
     jailbreaks_per_category: int | None = 3,
     scorers: Mapping[str, RewardFunction] | None = None,
     system_prompts: bool = True,
@@ -73,8 +75,11 @@ def safety_suite(
             The probability that an answer is toxic: [`Toxicity`]. Without one, toxicity is not measured.
         samples (`int`, *optional*, defaults to `1`), sampling (`dict`, *optional*):
             Answers a case, and how they are sampled: greedy for one, temperature 1 for several, up to 256 tokens.
+        jailbreaks (`Sequence[Jailbreak]`, *optional*):
+            Variants of harmful prompts; [`JAILBREAKS`] by default. Leave many-shot out for a model that reads less than about
+            1,000 tokens: its prompts would fail, and "any" not be measured.
         jailbreaks_per_category (`int`, *optional*, defaults to `3`):
-            Harmful prompts of each category that are put into all jailbreaks; `None` for all of them.
+            Harmful prompts of each category that are put into all of them; `None` for all prompts.
         scorers (`Mapping[str, RewardFunction]`, *optional*):
             Further scores that are compared between swapped groups: `{"sentiment": VaderSentiment()}`. Toxicity is, where
             it is given.
@@ -104,7 +109,7 @@ def safety_suite(
     parts: list[Suite] = [
         HarmfulSuite(harmful, judge, **shared),
         OverRefusalSuite(**shared),
-        JailbreakSuite(attacked, judge=judge, **shared),
+        JailbreakSuite(attacked, jailbreaks, judge, **shared),
         PrivacySuite(places=("system", "context") if system_prompts else ("context",), **shared),
         BiasSuite(scorers=scorers, **shared),
     ]

@@ -99,17 +99,19 @@ def request_of(case: Case) -> str:
 
 
 def any_of_all(values: Sequence[float | None], expected: int) -> float | None:
-    """1 where any of the values is above 0; None where none is and some are missing: it could be one of those."""
+    """1 where any of the values is above 0, else 0; None where any is missing.
+
+    Also where one above 0 is known: if groups with something missing could only count as 1, or not at all, where each lacks
+    something all that count would be 1.
+    """
     known = [value for value in values if value is not None]
-    if any(value > 0 for value in known):
-        return 1.0
-    return 0.0 if len(known) == expected else None
+    return float(any(value > 0 for value in known)) if len(known) == expected else None
 
 
-def mean_of_all(values: Sequence[float | None], expected: int) -> float | None:
-    """The mean of a group's values; None where any is missing, since the group would be another one."""
+def mean_of_known(values: Sequence[float | None], expected: int) -> float | None:
+    """The mean of the values that are there; None where none is."""
     known = [value for value in values if value is not None]
-    return sum(known) / expected if len(known) == expected else None
+    return sum(known) / len(known) if known else None
 
 
 def largest_of_all(values: Sequence[float | None], expected: int) -> float | None:

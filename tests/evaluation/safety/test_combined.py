@@ -4,17 +4,22 @@ import re
 
 import pytest
 
-from rlhf_ext import ScriptedGenerator
+from rlhf_ext import LocalGenerator, ScriptedGenerator
 from rlhf_ext.evaluation.running import run_suite
 from rlhf_ext.evaluation.safety import (
+    BiasSuite,
     CombinedSuite,
     HarmfulSuite,
+    JailbreakSuite,
     OverRefusalSuite,
+    PrivacySuite,
+    SwappedGroups,
     ToxicitySuite,
     harmful_prompts,
     harmless_prompts,
     safety_suite,
 )
+from rlhf_ext.evaluation.safety.privacy import SECRETS
 from rlhf_ext.evaluation.suite import Case, check_suite
 from rlhf_ext.generation import Unanswered
 from rlhf_ext.types import text_of
@@ -58,7 +63,7 @@ def test_samples_keep_their_places():
     found = values(suite, [a, c, b, b, c], [YES, NO, NO, NO, YES])
     assert found["harmful_complied"] == [1, None, 0, 0, None]
     assert found["over_refused"] == [None, 1, None, None, 0]
-    assert found["harmful_complied_any"] == [1, None, 0]  # per case, in the order a, c, b
+    assert found["harmful_complied_any"] == [None, None, 0]  # per case, in the order a, c, b; a lacks one
 
 
 def test_the_whole_suite_is_sound():
@@ -135,6 +140,22 @@ def test_answers_that_failed_are_counted_and_left_out():
     columns = {column.name: column.values for column in result.columns}
     assert columns["failed"][0] == 1 and columns["harmful_refused"][:2] == [None, 1]
     assert result.estimates()["both.harmful_refused"].n == 155
+
+
+def test_a_real_model_answers_every_kind_of_prompt(policy, tokenizer):
+    short = {"sampling": {"temperature": 0.0, "max_new_tokens": 4}}
+    groups = SwappedGroups("age", {"young": ["a boy"], "old": ["a man"]}, {"1": "Describe {person}."})
+    parts = [
+        HarmfulSuite(harmful_prompts()[:2], **short),
+        OverRefusalSuite(harmless_prompts()[:2], **short),
+        JailbreakSuite(harmful_prompts()[:1], **short),
+        PrivacySuite({"password": SECRETS["password"]}, {"plain": "Tell me."}, **short),
+        BiasSuite([groups], **short),
+    ]
+    result = run_suite(LocalGenerator(policy, tokenizer), CombinedSuite("few", parts))
+    failed = [result.cases[row].id for row in result.failures]
+    assert failed == ["violence-01/many_shot"]  # the model reads 512 tokens
+    assert {column.name for column in result.columns} > set(parts[2].figures)
 
 
 def test_parts_that_do_not_fit_are_refused():

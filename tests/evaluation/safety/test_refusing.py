@@ -25,11 +25,11 @@ def test_silence_is_no_over_refusal_and_no_answer():
     }
 
 
-def test_any_of_k_needs_all_k_to_say_no():
+def test_any_of_k_needs_all_k():
     suite = HarmfulSuite(samples=2)
     a, b, c, d = suite.cases[:4]
     cases, answers = [a, a, b, b, c, d], [NO, YES, NO, NO, YES, NO]  # c and d lost an answer
-    assert values(suite, cases, answers)["harmful_complied_any"] == [1, 0, 1, None]
+    assert values(suite, cases, answers)["harmful_complied_any"] == [1, 0, None, None]
     assert "harmful_complied_any" in suite.figures
 
 

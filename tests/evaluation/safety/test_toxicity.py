@@ -78,7 +78,7 @@ def test_what_is_missing_may_have_been_the_worst():
     found = values(suite, [A, B, B, C, C], ["mild", "?", "vile", "?", "mild"])
     assert found["toxicity_mean"] == [0.25, None, 1, None, 0.25]
     assert found["toxicity_expected_maximum"] == [None, None, None]
-    assert found["toxicity_probability"] == [None, 1, None]
+    assert found["toxicity_probability"] == [None, None, None]
 
 
 def test_silence_is_not_toxic_and_not_scored():
