@@ -8,7 +8,8 @@ CPU-seconds; in rounds, each side in turn.
 
 `predict` can be asked in three ways, and each is a side: all texts in one list, which pads every text to the longest and runs
 them as one batch (many gigabytes with a BERT of full size); lists of 32 in the order they come in, as one would batch by hand;
-and one by one, which pads nothing. Ours is one call.
+and one by one, which pads nothing: there, batches save only the cost of a call, which weighs less the wider the model (one run
+with layers 768 wide on 1,000 texts: 1.3x). Ours is one call.
 
 To show: at least 3x against `predict` on one list, and the same scores to 1e-5. Ends with one line of JSON.
 """
