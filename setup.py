@@ -57,6 +57,7 @@ setup(
             "py.typed",
             "data/assistant/*",
             "constitution/default.yaml",
+            "evaluation/prompts/*",
             "deployment/feedback_ui/templates/*",
             "deployment/feedback_ui/static/*",
         ]
