@@ -22,7 +22,21 @@ class EvaluateArguments(WriterArguments):
     )
     suite: str = field(
         default="safety",
-        metadata={"help": "Suites with commas between: safety, instructions, code, or your own as module:function."},
+        metadata={"help": "Suites with commas between: safety, or your own as module:function."},
+    )
+    samples: int = field(default=1, metadata={"help": "Of safety: answers a prompt; several are sampled."})
+    judge: str | None = field(
+        default=None,
+        metadata={
+            "help": "Of safety: a model that grades how far answers help with harm, rather than patterns alone."
+        },
+    )
+    judge_base_url: str | None = field(default=None, metadata={"help": "Its endpoint."})
+    toxicity: str | None = field(
+        default=None,
+        metadata={
+            "help": "Of safety: Detoxify's model that scores all answers: original, unbiased, multilingual, ..."
+        },
     )
     thresholds: str | None = field(
         default=None,
@@ -51,7 +65,7 @@ def evaluate(arguments: list[str]) -> int:
         raise FileExistsError(f"--output {options.output} is a file; give a folder.")
     if options.baseline_base_url is not None and options.baseline is None:
         raise ValueError("--baseline_base_url is the endpoint of --baseline, which is not given.")
-    suites = load_suites(options.suite)
+    suites = load_suites(options.suite, {"safety": _safety_settings(options)})
     gate = None
     if options.thresholds is not None:
         gate = ReleaseGate.from_file(options.thresholds, suites, options.baseline is not None)
@@ -68,6 +82,25 @@ def evaluate(arguments: list[str]) -> int:
     for line in lines:
         sys.stdout.write(f"fails   {line}\n")
     return 1 if lines else 0
+
+
+def _safety_settings(options: EvaluateArguments) -> dict[str, Any]:
+    """What the safety suite is told; refuses what would do nothing."""
+    if "safety" not in [name.strip() for name in options.suite.split(",")]:
+        for name, default in (("samples", 1), ("judge", None), ("judge_base_url", None), ("toxicity", None)):
+            if getattr(options, name) != default:
+                raise ValueError(f"--{name} is for the suite safety, which is not among --suite {options.suite}.")
+        return {}
+    if options.judge_base_url is not None and options.judge is None:
+        raise ValueError("--judge_base_url is the endpoint of --judge, which is not given.")
+    from ..evaluation.safety import StrongReject, Toxicity
+
+    found: dict[str, Any] = {"samples": options.samples}
+    if options.toxicity is not None:
+        found["toxicity"] = Toxicity(options.toxicity)
+    if options.judge is not None:
+        found["judge"] = StrongReject(generator_of(options, options.judge, options.judge_base_url))
+    return found
 
 
 def _run(options: EvaluateArguments, suites: list[Any]) -> list[Any]:

@@ -11,8 +11,6 @@ from .suite import Suite, check_suite
 # Name: module and the function in it that makes the suite. Imported when asked for: some load models.
 SUITES = {
     "safety": ("rlhf_ext.evaluation.safety", "safety_suite"),
-    "instructions": ("rlhf_ext.evaluation.instructions", "instructions_suite"),
-    "code": ("rlhf_ext.evaluation.coding", "code_suite"),
 }
 
 
@@ -21,7 +19,7 @@ def load_suite(name: str, **settings: Any) -> Suite:
 
     Args:
         name (`str`):
-            `"safety"`, `"instructions"`, `"code"`, or for example `"my_package.evals:support_suite"`: a function that gives
+            `"safety"`, or for example `"my_package.evals:support_suite"`: a function that gives
             a [`~rlhf_ext.evaluation.suite.Suite`].
         **settings:
             Arguments of the function.
@@ -49,7 +47,7 @@ def load_suites(names: str, settings: Mapping[str, Mapping[str, Any]] | None = N
 
     Args:
         names (`str`):
-            As for [`load_suite`]: `"safety,instructions"`.
+            As for [`load_suite`]: `"safety,my_package.evals:support_suite"`.
         settings (`dict`, *optional*):
             Arguments for some of them, by name: `{"safety": {"samples": 4}}`.
 

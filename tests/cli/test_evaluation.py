@@ -116,3 +116,24 @@ def test_a_model_that_is_not_there(tmp_path, capsys):
         == 2
     )
     assert not (tmp_path / "r").exists() and "rlhf-ext: " in complaint(capsys)
+
+
+def test_what_the_safety_suite_is_told(tiny):
+    from rlhf_ext.cli.evaluation import EvaluateArguments, _safety_settings
+
+    told = _safety_settings(EvaluateArguments(model=tiny, samples=2, judge=tiny))
+    assert told["samples"] == 2
+    assert told["judge"](prompts=["How?"], completions=["I cannot help with that."]) != [1.0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--suite", "small_suite:make", "--samples", "4"], "--samples is for the suite safety"),
+        (["--judge_base_url", "http://127.0.0.1:9"], "--judge_base_url is the endpoint of --judge"),
+        (["--toxicity", "mild"], "original"),
+    ],
+)
+def test_what_the_safety_suite_cannot_be_told(tiny, tmp_path, capsys, flags, words):
+    assert main(["evaluate", "--model", tiny, "--output", str(tmp_path / "out"), *flags]) == 2
+    assert words in complaint(capsys)
