@@ -195,8 +195,10 @@ def test_a_design_takes_unlike_prompts_and_counts_what_was_asked():
     flat = lambda prompts, completions, **columns: [0.0] * len(completions)  # noqa: E731
     found = choose(pool, budget=2, reward=flat)
     assert found.rows[1]["prompt"] == "b"
-    asked = [{"prompt": "old", "chosen": "a" * 30, "rejected": "x"}]
+    asked = [{"prompt": "old", "chosen": "a" * 20 + "b" * 30, "rejected": "b" * 30}]  # they differ in a's
     assert choose(pool, budget=1, reward=flat, asked=asked).rows[0]["prompt"] == "b"
+    sure = lambda prompts, completions, **columns: [50.0 * (text.count("a") == 20) for text in completions]  # noqa: E731
+    assert choose(pool, budget=1, reward=sure, asked=asked).rows[0]["prompt"] != "b"  # its answer was foregone
     assert choose(pool, budget=1, reward=flat).rows[0]["prompt"] != "b"
 
 
