@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Annotators": "data.store",
     "Budget": "labelers",
+    "BudgetUsedUp": "labelers",
     "Constitution": "constitution",
     "ConstitutionalLabeler": "constitution",
     "ConstitutionalReward": "constitution",
@@ -23,6 +24,7 @@ _HOMES = {
     "EndpointGenerator": "generation",
     "FeedbackItem": "data.store",
     "FeedbackRecord": "data.store",
+    "FeedbackSettings": "deployment.feedback_ui",
     "FeedbackStore": "data.store",
     "JudgementStore": "data.store",
     "LabelResult": "labelers",
@@ -34,6 +36,7 @@ _HOMES = {
     "RLHFConfig": "pipeline",
     "RLHFResult": "pipeline",
     "RLHFTrainer": "pipeline",
+    "ReleaseGate": "evaluation.gate",
     "RewardConfig": "trainers",
     "RewardEnsemble": "rewards",
     "RewardHackingCallback": "trainers.hacking",
@@ -42,12 +45,14 @@ _HOMES = {
     "RewardStateCallback": "trainers.reward_state",
     "RewardTrainer": "trainers",
     "RewardValidation": "evaluation.reward_models",
+    "SafetyEvalCallback": "trainers.safety_eval",
     "ScoreLabeler": "labelers",
     "ScriptedGenerator": "generation",
     "Thresholds": "evaluation.reward_models",
     "WinRateCallback": "trainers.win_rate",
     "WorkQueue": "data.store",
     "assistant_preferences": "data.preferences",
+    "best_graded": "labelers",
     "best_of_n": "labelers",
     "best_of_n_dataset": "labelers",
     "create_feedback_app": "deployment.feedback_ui",
@@ -55,6 +60,8 @@ _HOMES = {
     "from_rewards": "labelers",
     "load_preferences": "data.preferences",
     "prepare_preferences": "data.preferences",
+    "run_suite": "evaluation.running",
+    "safety_suite": "evaluation.safety",
     "sample_candidates": "labelers",
     "select_for_feedback": "active",
     "train_reward_ensemble": "trainers.reward_ensemble",
@@ -68,15 +75,20 @@ if TYPE_CHECKING:
     from .constitution import Constitution, ConstitutionalLabeler, ConstitutionalReward, critique_and_revise
     from .data.preferences import assistant_preferences, load_preferences, prepare_preferences
     from .data.store import Annotators, FeedbackItem, FeedbackRecord, FeedbackStore, JudgementStore, WorkQueue
-    from .deployment.feedback_ui import create_feedback_app
+    from .deployment.feedback_ui import FeedbackSettings, create_feedback_app
+    from .evaluation.gate import ReleaseGate
     from .evaluation.reward_models import RewardValidation, Thresholds, validate_reward_model
+    from .evaluation.running import run_suite
+    from .evaluation.safety import safety_suite
     from .generation import EndpointGenerator, LocalGenerator, ScriptedGenerator
     from .labelers import (
         Budget,
+        BudgetUsedUp,
         LabelResult,
         PairRubric,
         PairwiseLabeler,
         ScoreLabeler,
+        best_graded,
         best_of_n,
         best_of_n_dataset,
         from_rewards,
@@ -90,6 +102,7 @@ if TYPE_CHECKING:
     from .trainers.hacking import RewardHackingCallback
     from .trainers.reward_ensemble import train_reward_ensemble
     from .trainers.reward_state import RewardStateCallback
+    from .trainers.safety_eval import SafetyEvalCallback
     from .trainers.win_rate import WinRateCallback
 
 

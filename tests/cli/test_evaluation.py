@@ -90,7 +90,7 @@ def test_an_endpoint_that_refuses_some_against_a_model_here(tiny, tmp_path, caps
 @pytest.mark.parametrize(
     ("options", "limits", "said"),
     [
-        (["--suite", "safty"], None, "There is no suite 'safty'; there are safety, instructions, code"),
+        (["--suite", "safty"], None, "There is no suite 'safty'; there are safety, and your own"),
         (["--suite", "small_suite:greedy", "--thresholds", "gone.yaml"], None, "gone.yaml"),
         (["--suite", "small_suite:greedy"], {"polite": {"min": 0.5}}, "no figure 'small.polite'"),
         (["--suite", "small_suite:greedy"], {"a_word": {"not_worse": True}}, "compares with a baseline"),
