@@ -133,11 +133,20 @@ class Annotators:
             self._revoke_unused(connection, annotator, now)
             return self._issue(connection, annotator, now, days)
 
-    def is_active(self, annotator: str) -> bool:
-        """Whether an annotator is known and not revoked: to be asked at every request, sessions outlive a revocation."""
+    def is_active(self, annotator: str, joined: float | None = None) -> bool:
+        """Whether an annotator is known and not revoked: to be asked at every request, sessions outlive a revocation.
+
+        Args:
+            annotator (`str`): Who.
+            joined (`float`, *optional*): When this session began, in seconds since 1970: one that began before the latest
+                invitation was issued has ended with it.
+        """
         with self.store.database.reading() as connection:
             row = connection.execute(sa.select(ANNOTATORS).where(ANNOTATORS.c.id == annotator)).first()
-            return row is not None and row.revoked is None
+            if row is None or row.revoked is not None:
+                return False
+            issued = sa.select(sa.func.max(INVITATIONS.c.created)).where(INVITATIONS.c.annotator == annotator)
+            return joined is None or joined >= connection.scalar(issued)
 
     def list(self) -> list[Annotator]:
         """All annotators, in the order in which they were invited."""

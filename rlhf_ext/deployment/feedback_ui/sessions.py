@@ -33,12 +33,14 @@ class Session:
         annotator (`str`, *optional*): Whom the invitation was for.
         admin (`bool`, *optional*): Whether the password was given.
         since (`int`, *optional*): When that was, in seconds since 1970.
+        joined (`float`, *optional*): When the invitation was used: one issued later has replaced it.
     """
 
     id: str
     annotator: str | None = None
     admin: bool = False
     since: int = 0
+    joined: float = 0.0
 
 
 class Sessions:
@@ -67,19 +69,21 @@ class Sessions:
             return Session(secrets.token_urlsafe(16))
         fresh = time.time() - kept["since"] < ADMIN_SECONDS and self.settings.admin_password is not None
         admin = fresh and hmac.compare_digest(kept["admin"], self._password)
-        return Session(kept["id"], kept["annotator"], admin, kept["since"])
+        return Session(kept["id"], kept["annotator"], admin, kept["since"], kept["joined"])
 
     def begin(self, response: Response, session: Session, annotator: str | None = None, admin: bool = False) -> None:
         """Signs somebody in, beside whom the browser already is, under a new id."""
         since = int(time.time()) if admin else session.since
+        joined = session.joined if annotator is None else time.time()
         self.keep(
             response,
-            Session(secrets.token_urlsafe(16), annotator or session.annotator, admin or session.admin, since),
+            Session(secrets.token_urlsafe(16), annotator or session.annotator, admin or session.admin, since, joined),
         )
 
     def keep(self, response: Response, session: Session) -> None:
         """Writes the cookie."""
         kept: dict[str, Any] = {"id": session.id, "annotator": session.annotator, "since": session.since}
+        kept["joined"] = session.joined
         kept["admin"] = self._password if session.admin else ""
         value = self._sessions.dumps(kept)
         # Lax, not Strict: who comes by a link in a mail is to be known; forms have a token of their own.

@@ -87,8 +87,9 @@ class Site:
 
     def annotator(self, request: Request) -> str:
         """Who is asking; refuses who is nobody, or has been revoked."""
-        known = self.sessions.of(request).annotator
-        if known is None or not self.annotators.is_active(known):
+        session = self.sessions.of(request)
+        known = session.annotator
+        if known is None or not self.annotators.is_active(known, session.joined):
             lines = [
                 "Open the link that you were sent. It works once; after that this browser knows you.",
                 "If yours has been used or has run out, ask whoever sent it for a new one.",

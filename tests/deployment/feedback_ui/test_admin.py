@@ -93,6 +93,7 @@ def test_inviting_revoking_and_inviting_again(start):
     assert admin.post("/admin/revoke", {"form": form, "annotator": person.id}).status == 303
     assert ada.question().status == 401
     page = admin.post("/admin/reissue", {"form": form, "annotator": person.id})
+    assert ada.question().status == 401  # the session of the link that was replaced stays closed
     assert site.visitor().join(page.text.split("/join/")[1].split("<")[0]).status == 303
     for path, fields, status in (
         ("/admin/invite", {"name": " "}, 422),
