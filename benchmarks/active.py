@@ -17,15 +17,15 @@ Settings, each with its own pool and gold reward for each seed:
 - words: the same pool; gold is a random value for each word, which the features hardly hold.
 - plain: each prompt once, two answers each, categories as even as they come; batches of 20. Only prompts can be chosen.
 
-For each strategy: the mean accuracy over rounds less random's; and the labels needed to reach the accuracy that random has with
-440 (plain: 220), less those that random itself needs, as a share of random's. The latter is read off mean curves over seeds, made monotone by
-isotonic regression, random's as well, which all go on to 640 labels (320) so that a strategy may also be slower; one that does not get
-there counts as having needed all. Seeds are paired, and resampled as wholes for the intervals. Settings, and the ridge of the design, were chosen
-on seeds from 1000 on and after a look at seeds 0 to 9; those reported begin at 2000. Random is the mean of five runs a seed, with other
-draws each; `random again` is a sixth, which shows what is noise. (They are here since it got a saving from earlier ways to count.)
-`pairs alone` takes random prompts and the d_optimal pair of each; `+ k-means++` and `+ k-center` spread a shortlist of eight times
-the batch. Ends with one line of JSON.
-"""
+For each strategy: the mean accuracy over rounds less random's; and the labels needed to reach the accuracy that random has
+with 440 (plain: 220), less those that random itself needs, as a share of random's. The latter is read off mean curves over
+seeds, made monotone by isotonic regression, random's as well, which all go on to 640 labels (320) so that a strategy may
+also be slower; one that does not get there counts as having needed all. Seeds are paired, and resampled as wholes for the
+intervals. Settings, and the ridge of the design, were chosen on seeds from 1000 on and after a look at seeds 0 to 9; those
+reported begin at 2000. Random is the mean of five runs a seed, with other draws each; `random again` is a sixth, which shows
+what is noise. (They are here since it got a saving from earlier ways to count.) `pairs alone` takes random prompts and the
+d_optimal pair of each; `+ k-means++` and `+ k-center` spread a shortlist of eight times the batch. Ends with one line of
+JSON."""
 
 from __future__ import annotations
 
