@@ -25,7 +25,8 @@ intervals. Settings, and the ridge of the design, were chosen on seeds from 1000
 reported begin at 2000. Random is the mean of five runs a seed, with other draws each; `random again` is a sixth, which shows
 what is noise. (They are here since it got a saving from earlier ways to count.) `pairs alone` takes random prompts and the
 d_optimal pair of each; `+ k-means++` and `+ k-center` spread a shortlist of eight times the batch. Ends with one line of
-JSON."""
+JSON.
+"""
 
 from __future__ import annotations
 
