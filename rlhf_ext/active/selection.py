@@ -105,7 +105,7 @@ def select_for_feedback(
             A response to which it does not apply (None) is not asked about.
         strategy (`str` or `Callable`, *optional*, defaults to `"d_optimal"`):
             A name in [`STRATEGIES`], or a function of [`Candidates`] that gives an [`Acquisition`]. `d_optimal` needs
-            embeddings; with an ensemble and none, `"bald"` is the next best (docs/active.md has the comparison).
+            embeddings; no other was better than random throughout (docs/active.md has the comparison).
         n (`int`, *optional*, defaults to `4`):
             Responses sampled for each prompt.
         embed (`Callable`, *optional*):
