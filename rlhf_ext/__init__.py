@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Annotators": "data.store",
+    "BatchRule": "active",
     "Budget": "labelers",
     "BudgetUsedUp": "labelers",
     "Constitution": "constitution",
@@ -39,6 +40,7 @@ _HOMES = {
     "ReleaseGate": "evaluation.gate",
     "RewardConfig": "trainers",
     "RewardEnsemble": "rewards",
+    "RewardFeatures": "active",
     "RewardHackingCallback": "trainers.hacking",
     "RewardMixer": "rewards.mixing",
     "RewardModel": "rewards",
@@ -48,6 +50,7 @@ _HOMES = {
     "SafetyEvalCallback": "trainers.safety_eval",
     "ScoreLabeler": "labelers",
     "ScriptedGenerator": "generation",
+    "TextEmbeddings": "active",
     "Thresholds": "evaluation.reward_models",
     "WinRateCallback": "trainers.win_rate",
     "WorkQueue": "data.store",
@@ -71,7 +74,7 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
-    from .active import select_for_feedback
+    from .active import BatchRule, RewardFeatures, TextEmbeddings, select_for_feedback
     from .constitution import Constitution, ConstitutionalLabeler, ConstitutionalReward, critique_and_revise
     from .data.preferences import assistant_preferences, load_preferences, prepare_preferences
     from .data.store import Annotators, FeedbackItem, FeedbackRecord, FeedbackStore, JudgementStore, WorkQueue
