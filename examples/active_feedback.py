@@ -39,7 +39,7 @@ from rlhf_ext import LocalGenerator, RewardConfig, RewardModel, RewardTrainer, a
 from rlhf_ext.active import select_for_feedback
 from rlhf_ext.data.store import FeedbackStore, WorkQueue, preferences
 from rlhf_ext.embedded import tiny_model
-from rlhf_ext.evaluation.report import Curve, Report, write_report
+from rlhf_ext.evaluation.report import Curve, Measure, Report, render_table, write_report
 from rlhf_ext.labelers import sample_candidates
 from rlhf_ext.stats import bootstrap_mean, paired_difference
 from rlhf_ext.trainers.reward_ensemble import last_layers
@@ -217,14 +217,12 @@ def summarise(curves: dict[str, list[dict[str, list[float]]]], output: Path) -> 
         over[name] = [sum(run["accuracy"][1:]) / len(run["accuracy"][1:]) for run in runs]  # the first round is alike
     figures: dict[str, Any] = {f"final accuracy, {name}": bootstrap_mean(values) for name, values in finals.items()}
     figures["accuracy over rounds, active less random"] = paired_difference(over["random"], over["active"])
-    notes = [f"{label}: {estimate}" for label, estimate in figures.items()]
+    measures = [Measure(label.replace(" ", "_"), label.capitalize(), estimate) for label, estimate in figures.items()]
     plot = Curve("Accuracy of the reward model", "answers of people", "accuracy on held-out pairs", series)
-    seeds = len(curves["random"])
-    path = write_report(
-        Report("Active selection against asking at random", f"mean over {seeds} seeds", plots=[plot], notes=notes),
-        output,
-    )
-    sys.stdout.write("\n".join(notes) + f"\nreport  {path}\n")
+    title, mean = "Active selection against asking at random", f"mean over {len(curves['random'])} seeds"
+    report = Report(title, mean, plots=[plot], measures=measures)
+    path = write_report(report, output)
+    sys.stdout.write(f"\n{render_table(report)}\n\nreport  {path}\n")
     return {"curves": curves, **{label: estimate.to_dict() for label, estimate in figures.items()}}
 
 
