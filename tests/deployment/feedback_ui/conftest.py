@@ -103,7 +103,7 @@ def start(tmp_path) -> Iterator[Callable[..., Site]]:
         store.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # as long as it lives, its event loop counts as running in this thread
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, without a window."""
     with sync_playwright() as playwright:
