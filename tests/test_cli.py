@@ -178,7 +178,7 @@ def test_validate_and_its_gate(reward_folder, data, gate, capsys):
 
 def test_validate_writes_samples_for_best_of_n(reward_folder, tiny, data, capsys):
     command = ["validate", "--reward_model", reward_folder, "--preferences", str(data / "heldout.jsonl")]
-    command += ["--gold", reward_folder, "--generator", tiny, "--num_samples", "4", "--max_new_tokens", "8"]
+    command += ["--gold", reward_folder, "--generator", tiny, "--n", "4", "--max_new_tokens", "8"]
     assert main([*command, "--output_dir", str(data / "validation")]) == 0
     report = json.loads((data / "validation" / "report.json").read_text())
     found = {measure["name"]: measure["estimate"] for measure in report["measures"]}

@@ -36,7 +36,7 @@ class ValidateArguments:
         default=None, metadata={"help": "Folder or hub name of the model that writes the samples for best-of-n."}
     )
     samples_column: str = field(default="samples", metadata={"help": "Column with samples, without a generator."})
-    num_samples: int = field(default=16, metadata={"help": "Samples a prompt that the generator writes."})
+    n: int = field(default=16, metadata={"help": "Samples a prompt that the generator writes."})
     max_new_tokens: int = field(default=256, metadata={"help": "Longest sample, in tokens."})
     batch_size: int = field(default=16, metadata={"help": "Texts a forward pass."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Whether models may bring their own code."})
@@ -59,7 +59,7 @@ def validate(arguments: list[str]) -> int:
         data,
         gold=gold,
         generator=generator,
-        num_samples=options.num_samples,
+        n=options.n,
         samples_column=options.samples_column,
         sampling={"max_new_tokens": options.max_new_tokens} if generator is not None else None,
         seed=options.seed,

@@ -344,7 +344,7 @@ def test_a_generator_writes_the_samples(preferences):
         rows,
         gold=gold,
         generator=writer,
-        num_samples=4,
+        n=4,
         sampling={"max_new_tokens": 9},
     ).estimates
     assert found["best_of_n.gain"].value == pytest.approx(-1.5)

@@ -49,7 +49,7 @@ class Samples:
         """
         if self.generator is not None:
             if self.count < 2:
-                raise ValueError(f"`num_samples` must be at least 2, got {self.count}.")
+                raise ValueError(f"`n` must be at least 2, got {self.count}.")
             return
         if self.column not in preferences.column_names:
             raise ValueError(

@@ -26,7 +26,7 @@ def validate_reward_model(
     probes: Mapping[str, Callable[[str], str]] = PROBES,
     gold: RewardFunction | None = None,
     generator: Generator | None = None,
-    num_samples: int = 16,
+    n: int = 16,
     samples_column: str = "samples",
     sampling: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -62,7 +62,7 @@ def validate_reward_model(
             always tried.
         gold (`RewardFunction`, *optional*):
             What the reward model stands for: a larger model, a checker, people's scores. Needed for best-of-n.
-        generator (`Generator`, *optional*), num_samples (`int`, *optional*, defaults to `16`), sampling (`dict`, *optional*):
+        generator (`Generator`, *optional*), n (`int`, *optional*, defaults to `16`), sampling (`dict`, *optional*):
             Writes that many samples a prompt for best-of-n; `sampling` is what it is told (`max_new_tokens`, ...).
         samples_column (`str`, *optional*, defaults to `"samples"`):
             Column with a list of samples a prompt, used without a generator.
@@ -95,7 +95,7 @@ def validate_reward_model(
             "A `generator` writes samples for best-of-n, which needs a `gold` reward: give both, or neither."
         )
     data = prepare_preferences(preferences, name="preferences")
-    samples = Samples(samples_column, generator, num_samples, seed, dict(sampling or {}))
+    samples = Samples(samples_column, generator, n, seed, dict(sampling or {}))
     if gold is not None and "best_of_n" in measures:
         samples.check(data)
     pairs = score_pairs(reward_model, data, without=[samples_column])
