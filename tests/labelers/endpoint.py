@@ -76,7 +76,7 @@ class Endpoint:
             self.requests += 1
             fault = self._random.choice(self._faults) if self._random.random() < self._share else "none"
             self.given[fault] += 1
-        time.sleep(self._delay)
+        time.sleep(5.0 if content == "slow" else self._delay)
         text = verdict(content) if "Answer 1:" in content else f"word {self.requests}"
         text = {"refusal": "I cannot compare these answers.", "empty": ""}.get(fault, text)
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}

@@ -36,12 +36,17 @@ def secret_key(database: str | Path) -> str:
         return secrets.token_hex(32)
     path = Path(f"{database}.key").expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # Made with its rights, and by one process only: another that starts at the same time reads what this one wrote.
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+    if not path.exists():
+        # Made whole, with its rights, beside its place: who starts at the same time finds all of it or nothing.
+        made = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32))
-    except FileExistsError:
-        pass
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            pass  # another was first: its key counts
+        finally:
+            made.unlink()
     key = path.read_text(encoding="ascii").strip()
     if len(key) < 32:
         raise ValueError(
