@@ -7,6 +7,7 @@ import email.utils
 import os
 import queue
 import random
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -63,6 +64,8 @@ class Sender:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if sys.is_finalizing():  # the loop's thread has ended with the program: nobody would answer
+            return
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -1,5 +1,7 @@
 """An endpoint that goes wrong in a third of its answers: every row is labelled rightly or left out with its reason."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -186,6 +188,17 @@ def test_closing_cancels_what_is_on_its_way():
         answers.close()
         assert time.monotonic() - started < 4, "it did not wait for the slow one"
         assert endpoint.requests <= 3, "what was not on its way was not taken"
+
+
+def test_a_program_that_drops_an_open_stream_ends():
+    with Endpoint() as endpoint:
+        code = (
+            "from rlhf_ext import EndpointGenerator\n"
+            f"answers = EndpointGenerator({endpoint.url!r}, 'm', max_concurrency=2).each(iter(['quick', 'slow', 'slow']))\n"
+            "print(next(answers)[0])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr[-1000:]
 
 
 def test_a_store_is_shared_by_labelers(tmp_path):
