@@ -164,23 +164,10 @@ class Database:
                 self._writer.rollback()
             writer = self._writer
             with writer.begin():
-                self._begin(writer.connection.driver_connection)
+                _execute_patiently(writer.connection.driver_connection, "BEGIN IMMEDIATE", self.wait)
                 yield writer
         finally:
             self._turn.release()
-
-    def _begin(self, connection: Any) -> None:
-        """Starts to write. SQLite's own waiting, in steps of up to 100 ms, would starve beside busy writers."""
-        give_up = time.monotonic() + self.wait
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not busy or time.monotonic() > give_up:
-                    raise
-                time.sleep(random.uniform(0.0002, 0.002))
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
@@ -212,8 +199,25 @@ class Database:
 
 def _prepare(wait: float, connection: Any, record: Any) -> None:
     connection.isolation_level = None  # transactions are begun here, not by the driver
-    for setting in (f"busy_timeout={wait * 1000:.0f}", "journal_mode=WAL", "synchronous=NORMAL", _CHECKPOINT):
+    connection.execute(f"PRAGMA busy_timeout={wait * 1000:.0f}")
+    # SQLite does not wait by itself where several processes turn a new file to WAL at once.
+    _execute_patiently(connection, "PRAGMA journal_mode=WAL", wait)
+    for setting in ("synchronous=NORMAL", _CHECKPOINT):
         connection.execute(f"PRAGMA {setting}")
+
+
+def _execute_patiently(connection: Any, statement: str, wait: float) -> None:
+    """Tries again until it is this connection's turn. SQLite's own waiting, in steps of up to 100 ms, starves beside busy writers."""
+    give_up = time.monotonic() + wait
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > give_up:
+                raise
+            time.sleep(random.uniform(0.0002, 0.002))
 
 
 def _after_fork() -> None:

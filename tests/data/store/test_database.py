@@ -2,12 +2,14 @@
 
 import errno
 import gc
+import multiprocessing
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -195,3 +197,17 @@ def test_a_password_is_not_shown():
         ConnectionError, match=r"The store postgresql\+psycopg://u:\*\*\*@127.0.0.1:1/x cannot be opened"
     ):
         Database("postgresql+psycopg://u:secret@127.0.0.1:1/x")
+
+
+def open_at(path, moment):
+    """Opens a store at a moment, for others do at the same one."""
+    time.sleep(max(0.0, moment - time.time()))
+    Database(path).close()
+
+
+def test_a_new_file_may_be_opened_by_several_processes_at_once(tmp_path):
+    with multiprocessing.get_context("spawn").Pool(6) as pool:
+        pool.starmap(open_at, [(tmp_path / f"warm {n}", 0.0) for n in range(6)], chunksize=1)
+        for n in range(40):
+            moment = time.time() + 0.02
+            pool.starmap(open_at, [(tmp_path / f"{n}.sqlite", moment)] * 6, chunksize=1)
