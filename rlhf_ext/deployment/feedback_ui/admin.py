@@ -31,7 +31,6 @@ _BACK = [("Back", "/admin")]
 def admin_routes(site: Site, live: LiveItems | None) -> APIRouter:
     """Routes of everything that the admin sees."""
     router = APIRouter(prefix="/admin")
-    posted = Depends(site.posted)
 
     @router.get("")
     def overview(request: Request) -> Response:
@@ -41,6 +40,19 @@ def admin_routes(site: Site, live: LiveItems | None) -> APIRouter:
         if not site.sessions.of(request).admin:
             return site.page(request, "login.html", problem=None)
         return site.page(request, "admin.html", **_standing(site, live))
+
+    @router.get("/export/{what}.{suffix}")
+    def download(request: Request, what: str, suffix: str, as_messages: bool = False) -> Response:
+        site.admin(request)
+        return _exported(site, what, suffix, as_messages)
+
+    _add_signing_in(router, site)
+    _add_people(router, site)
+    return router
+
+
+def _add_signing_in(router: APIRouter, site: Site) -> None:
+    posted = Depends(site.posted)
 
     @router.post("/sign-in")
     def sign_in(request: Request, form: dict = posted) -> Response:
@@ -56,6 +68,10 @@ def admin_routes(site: Site, live: LiveItems | None) -> APIRouter:
         response = RedirectResponse("/admin", 303)
         site.sessions.end(response)
         return response
+
+
+def _add_people(router: APIRouter, site: Site) -> None:
+    posted = Depends(site.posted)
 
     @router.post("/invite")
     def invite(request: Request, form: dict = posted) -> Response:
@@ -79,26 +95,21 @@ def admin_routes(site: Site, live: LiveItems | None) -> APIRouter:
         site.annotators.revoke(_person(site, one(form, "annotator")).id)
         return RedirectResponse("/admin#people", 303)
 
-    @router.get("/export/{what}.{suffix}")
-    def download(request: Request, what: str, suffix: str, as_messages: bool = False) -> Response:
-        site.admin(request)
-        if what not in EXPORTS or suffix not in FORMATS:
-            raise Refused(
-                404, "There is no such export", [f"There are {', '.join(EXPORTS)}, as jsonl or parquet."], _BACK
-            )
-        folder = tempfile.TemporaryDirectory(prefix="rlhf-ext-export-")
-        path = Path(folder.name) / f"{what}.{suffix}"
-        try:
-            export(site.store, path, what, **({"as_messages": True} if as_messages else {}))
-        except ValueError as error:
-            folder.cleanup()
-            again = [("As messages", f"/admin/export/{what}.{suffix}?as_messages=true")] * (what != "records")
-            raise Refused(422, "This export does not fit into a file", [str(error)], [*again, *_BACK]) from error
-        return FileResponse(
-            path, media_type=FORMATS[suffix], filename=path.name, background=BackgroundTask(folder.cleanup)
-        )
 
-    return router
+def _exported(site: Site, what: str, suffix: str, as_messages: bool) -> Response:
+    """An export as a file, which is gone once it is sent."""
+    if what not in EXPORTS or suffix not in FORMATS:
+        raise Refused(404, "There is no such export", [f"There are {', '.join(EXPORTS)}, as jsonl or parquet."], _BACK)
+    folder = tempfile.TemporaryDirectory(prefix="rlhf-ext-export-")
+    path = Path(folder.name) / f"{what}.{suffix}"
+    try:
+        export(site.store, path, what, **({"as_messages": True} if as_messages else {}))
+    except ValueError as error:
+        folder.cleanup()
+        again = [("As messages", f"/admin/export/{what}.{suffix}?as_messages=true")] * (what != "records")
+        raise Refused(422, "This export does not fit into a file", [str(error)], [*again, *_BACK]) from error
+    done = BackgroundTask(folder.cleanup)
+    return FileResponse(path, media_type=FORMATS[suffix], filename=path.name, background=done)
 
 
 def _person(site: Site, number: str) -> Any:

@@ -32,6 +32,31 @@ _UNSAVED = "Your answer could not be saved: {}. It is still here. Wait a moment,
 def annotator_routes(site: Site) -> APIRouter:
     """Routes of everything that annotators see."""
     router = APIRouter()
+    _add_coming_and_going(router, site)
+    _add_answering(router, site)
+
+    @router.get("/guide")
+    def guide(request: Request) -> Response:
+        annotator = site.annotator(request)
+        name = next(person.name for person in site.annotators.list() if person.id == annotator)
+        guidelines = render_markdown(site.settings.guidelines) if site.settings.guidelines else None
+        started = site.standing(annotator).done > 0
+        return site.page(request, "guide.html", guidelines=guidelines, name=name, started=started)
+
+    @router.get("/")
+    def question(request: Request, said: str = "") -> Response:
+        annotator = site.annotator(request)
+        assignment = site.queue.next(annotator)
+        if assignment is None:
+            return _nothing_left(site, request, annotator)
+        given = _taken_back(site, assignment) if assignment.previous else Given()
+        given.view = request.cookies.get(_VIEW, "written")
+        return _question_page(site, request, assignment, given, _SAID.get(said))
+
+    return router
+
+
+def _add_coming_and_going(router: APIRouter, site: Site) -> None:
     posted = Depends(site.posted)
 
     @router.get("/join/{token}")
@@ -56,23 +81,9 @@ def annotator_routes(site: Site) -> APIRouter:
         site.sessions.end(response)
         return response
 
-    @router.get("/guide")
-    def guide(request: Request) -> Response:
-        annotator = site.annotator(request)
-        name = next(person.name for person in site.annotators.list() if person.id == annotator)
-        guidelines = render_markdown(site.settings.guidelines) if site.settings.guidelines else None
-        started = site.standing(annotator).done > 0
-        return site.page(request, "guide.html", guidelines=guidelines, name=name, started=started)
 
-    @router.get("/")
-    def question(request: Request, said: str = "") -> Response:
-        annotator = site.annotator(request)
-        assignment = site.queue.next(annotator)
-        if assignment is None:
-            return _nothing_left(site, request, annotator)
-        given = _taken_back(site, assignment) if assignment.previous else Given()
-        given.view = request.cookies.get(_VIEW, "written")
-        return _question_page(site, request, assignment, given, _SAID.get(said))
+def _add_answering(router: APIRouter, site: Site) -> None:
+    posted = Depends(site.posted)
 
     @router.post("/answer")
     def answer(request: Request, form: dict = posted) -> Response:
@@ -90,8 +101,6 @@ def annotator_routes(site: Site) -> APIRouter:
         site.slow_down(site.answers, annotator)
         undone = site.queue.undo(annotator)
         return RedirectResponse(f"/?said={'nothing' if undone is None else 'undone'}", 303)
-
-    return router
 
 
 @dataclass(frozen=True)
