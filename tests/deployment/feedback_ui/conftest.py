@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from rlhf_ext.data.store import Annotators, FeedbackStore, WorkQueue
 from rlhf_ext.deployment.feedback_ui import FeedbackSettings, create_feedback_app, listen
@@ -110,3 +110,9 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def follow(page: Page, role: str, name: str) -> None:
+    """Presses a button or a link that leads to another page, and waits until that page is whole."""
+    with page.expect_navigation(wait_until="load"):
+        page.get_by_role(role, name=name).click()

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from .conftest import PAIR, PASSWORD, pairs
+from .conftest import PAIR, PASSWORD, follow, pairs
 
 DESK = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -45,9 +45,8 @@ def browse(chromium):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.goto(f"{site.url}/join/{site.annotators.invite(name)}")
-        page.get_by_role("button", name="Begin").click()
-        page.get_by_role("link", name="Start").click()
-        page.wait_for_url(f"{site.url}/", wait_until="load")
+        follow(page, "button", "Begin")
+        follow(page, "link", "Start")
         return page
 
     yield begin
@@ -79,24 +78,24 @@ def test_a_whole_session(start, browse, device):
     page.keyboard.press("Escape")
     page.locator(".card").nth(1).locator("summary", has_text="Flag").click()
     page.locator(".card").nth(1).get_by_label("false").check()
-    page.get_by_role("button", name="Submit").click()
+    follow(page, "button", "Submit")
     assert "Your answer is saved." in page.get_by_role("status").inner_text()
-    page.get_by_role("button", name="Undo").click()
+    follow(page, "button", "Undo")
     assert "taken back" in page.get_by_role("status").inner_text()
     assert page.locator("input[name=strength]:checked").get_attribute("value") == "2"
     assert page.get_by_label("Anything that the choice does not say").input_value() == "B is <wrong>."
     choose(page, "A much better")
-    page.get_by_role("button", name="Submit").click()
+    follow(page, "button", "Submit")
     page.locator("summary", has_text="Skip").click()
     page.get_by_label("it upsets me").check()
-    page.get_by_role("button", name="Skip this question").click()
+    follow(page, "button", "Skip this question")
     page.locator("fieldset", has_text="help").locator(".segments label").nth(3).click()
     page.get_by_role("spinbutton").fill("61.5")
-    page.get_by_role("button", name="Submit").click()
+    follow(page, "button", "Submit")
     for letter, place in (("A", 2), ("B", 1), ("C", 2)):
         page.locator(f"[data-letter={letter}] label").nth(place - 1).click()
     assert page.locator(".live").inner_text() == "B, then A and C"
-    page.get_by_role("button", name="Submit").click()
+    follow(page, "button", "Submit")
     assert page.get_by_role("heading", level=1).inner_text() == "All done. Thank you!"
     assert page.get_by_role("button", name="Undo my last answer").is_visible()
     values = {record.kind: record.value for record in site.records()}
@@ -116,17 +115,17 @@ def test_everything_works_without_scripts(start, browse):
     page.locator("label[for=view-rendered]").click()
     assert page.locator(".card .rendered").first.is_visible() and page.locator(".card .as-written").first.is_hidden()
     choose(page, "B better")
-    page.get_by_role("button", name="Submit").click()
+    follow(page, "button", "Submit")
     assert page.locator(".card .rendered").first.is_visible(), "the view stays as it was chosen"
-    page.get_by_role("button", name="Undo").click()
+    follow(page, "button", "Undo")
     assert page.locator("input[name=strength]:checked").get_attribute("value") == "5"
-    page.get_by_role("button", name="Submit").click()
+    follow(page, "button", "Submit")
     page.locator("summary", has_text="Skip").click()
     page.get_by_label("Another reason").fill("no idea")
-    page.get_by_role("button", name="Skip this question").click()
+    follow(page, "button", "Skip this question")
     for letter, place in (("A", 1), ("B", 2), ("C", 3)):
         page.locator(f"[data-letter={letter}] label").nth(place - 1).click()
-    page.get_by_role("button", name="Submit").click()
+    follow(page, "button", "Submit")
     assert "Thank you" in page.inner_text("h1")
     assert [record.kind for record in site.records()] == ["comparison", "skip", "ranking"]
     assert site.records("skip")[0].value == {"reason": "no idea"}
@@ -223,11 +222,11 @@ def test_an_expired_lease_is_explained(start, browse):
     time.sleep(0.7)
     ben = browse(site, "Ben")
     choose(ben, "A better")
-    ben.get_by_role("button", name="Submit").click()
+    follow(ben, "button", "Submit")
     choose(ada, "B better")
-    ada.get_by_role("button", name="Submit").click()
+    follow(ada, "button", "Submit")
     assert "ran out" in ada.inner_text("h1")
-    ada.get_by_role("link", name="Next question").click()
+    follow(ada, "link", "Next question")
     assert "nothing to answer" in ada.inner_text("h1")
     assert len(site.records("comparison")) == 1
 
@@ -238,13 +237,13 @@ def test_two_at_once_and_one_with_a_wrong_token(start, browse, chromium):
     assert ada.locator(".prompt").inner_text() != ben.locator(".prompt").inner_text()
     for page in (ada, ben):
         choose(page, "About the same")
-        page.get_by_role("button", name="Submit").click()
-        page.get_by_role("heading", name="Thank you").wait_for()
+        follow(page, "button", "Submit")
+        assert page.get_by_role("heading", name="Thank you").is_visible()
     assert len({record.annotator for record in site.records("comparison")}) == 2
     with chromium.new_context() as context:
         stranger = context.new_page()
         stranger.goto(f"{site.url}/join/made-up-token")
-        stranger.get_by_role("button", name="Begin").click()
+        follow(stranger, "button", "Begin")
         assert "no such invitation" in stranger.inner_text("main")
         stranger.goto(site.url)
         assert "You need an invitation" in stranger.inner_text("h1")
@@ -282,7 +281,7 @@ def test_long_wide_and_right_to_left_texts_stay_inside_the_page(start, browse, d
         page.screenshot(path=tmp_path / f"{number}.png")
         page.locator("summary", has_text="Skip").click()
         page.get_by_label("it upsets me").check()
-        page.get_by_role("button", name="Skip this question").click()
+        follow(page, "button", "Skip this question")
     assert (tmp_path / "3.png").stat().st_size > 5_000
 
 
@@ -324,9 +323,9 @@ def test_the_page_asks_nobody_else_for_anything(start, chromium):
         page = context.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{site.url}/join/{site.annotators.invite('Ada')}")
-        page.get_by_role("button", name="Begin").click()
-        page.get_by_role("link", name="Start").click()
+        follow(page, "button", "Begin")
+        follow(page, "link", "Start")
         page.goto(f"{site.url}/admin")
         page.fill("#password", PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        follow(page, "button", "Sign in")
     assert len(asked) > 6 and all(re.match(re.escape(site.url) + "/", url) for url in asked)

@@ -6,7 +6,7 @@ import pytest
 
 from rlhf_ext.deployment.feedback_ui.site import STATIC
 
-from .conftest import PASSWORD, pairs
+from .conftest import PASSWORD, follow, pairs
 
 STYLE = (STATIC / "style.css").read_text(encoding="utf-8")
 ROOTS = re.findall(r":root \{([^}]*)\}", STYLE)
@@ -65,21 +65,18 @@ def test_every_text_on_the_pages_reaches_the_ratio(start, chromium, scheme):
         page = context.new_page()
         page.goto(f"{site.url}/join/{site.annotators.invite('Ada')}")
         assert page.evaluate(MEASURE) == []
-        page.get_by_role("button", name="Begin").click()
-        page.wait_for_url("**/guide", wait_until="load")
+        follow(page, "button", "Begin")
         assert page.evaluate(MEASURE) == []
-        page.get_by_role("link", name="Start").click()
-        page.wait_for_url(f"{site.url}/", wait_until="load")
+        follow(page, "link", "Start")
         page.locator(".stops label").first.click()
         page.locator("summary", has_text="Skip").click()
         assert page.evaluate(MEASURE) == []
         page.locator("summary", has_text="Skip").click()
-        page.get_by_role("button", name="Submit").click()
-        page.wait_for_url("**/?said=saved", wait_until="load")
+        follow(page, "button", "Submit")
         assert page.evaluate(MEASURE) == []
         page.goto(f"{site.url}/admin")
         page.fill("#password", PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        follow(page, "button", "Sign in")
         assert "How it stands" in page.inner_text("h1") and page.evaluate(MEASURE) == []
 
 

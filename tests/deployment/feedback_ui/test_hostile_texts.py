@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from .conftest import PASSWORD
+from .conftest import PASSWORD, follow
 
 ALARM = "window.alarm=(window.alarm||0)+1"
 PAYLOADS = [
@@ -135,14 +135,12 @@ def test_questions_show_payloads_as_text_in_both_views(start, page):
         items, title="</title><script>window.alarm=1</script>", guidelines="\n\n".join(PAYLOADS), flags=(PAYLOADS[10],)
     )
     page.goto(f"{site.url}/join/{site.annotators.invite(PAYLOADS[0])}")
-    page.get_by_role("button", name="Begin").click()
-    page.wait_for_url("**/guide", wait_until="load")
+    follow(page, "button", "Begin")
     check(page)
     assert PAYLOADS[0] in page.inner_text("main")
-    page.get_by_role("link", name="Start").click()
+    follow(page, "link", "Start")
     seen: set[str] = set()
     for _ in items:
-        page.wait_for_load_state("load")
         seen |= set(page.evaluate(TEXTS, ".card .as-written")) | set(page.evaluate(TEXTS, ".prompt .as-written"))
         check(page)
         page.locator("label[for=view-rendered]").click()
@@ -153,8 +151,7 @@ def test_questions_show_payloads_as_text_in_both_views(start, page):
         check(page)
         page.locator("summary", has_text="Skip").click()
         page.get_by_label("Another reason").fill(PAYLOADS[0])
-        page.get_by_role("button", name="Skip this question").click()
-        page.wait_for_url("**/?said=skipped")
+        follow(page, "button", "Skip this question")
     assert set(shown) <= {text.strip("\n") if text.startswith("\n") else text for text in seen}
     assert page.dialogs == [] and all(url.startswith(site.url) for url in page.asked)
 
@@ -203,16 +200,14 @@ def test_the_admins_pages_show_names_notes_flags_and_prompts_as_text(start, page
         site.annotators.invite(name)
     page.goto(f"{site.url}/admin")
     page.fill("#password", PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="How it stands").wait_for()
+    follow(page, "button", "Sign in")
     check(page)
     shown = page.evaluate(TEXTS, "#people + * th bdi")
     assert shown == names
     said = page.evaluate(TEXTS, ".said")
     assert PAYLOADS[19] in said and PAYLOADS[15] in said
     page.get_by_label("Name of a new annotator").fill(PAYLOADS[0])
-    page.get_by_role("button", name="Invite").click()
-    page.get_by_text("A link for").wait_for()
+    follow(page, "button", "Invite")
     check(page)
     assert PAYLOADS[0] in page.inner_text("h1")
     assert page.dialogs == [] and all(url.startswith(site.url) for url in page.asked)
