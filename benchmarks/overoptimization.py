@@ -1,36 +1,36 @@
 """Gold reward against KL when a policy is trained on proxies of it: one reward model, or an ensemble of five.
 
-    python benchmarks/overoptimization.py [--seeds 8] [--quick]
+    python benchmarks/overoptimization.py [--seeds 10] [--quick]
 
-After Gao et al. (2210.10760) and Coste et al. (2310.02743). The gold reward gives each word a value of its own, drawn at random,
-of which the i-th occurrence in a text counts 1/i; it is scaled to mean 0 and deviation 1 over what the reference policy writes.
-Pairs of the reference's completions are labelled by it, a quarter of the labels flipped. On these an ensemble of five is trained by `train_reward_ensemble`; as in
-2310.02743, its members differ by seed alone. Against its mean, worst case and uncertainty-weighted reading stand two single
-proxies: one of its members, and a reward model with the learning rate that is better for one alone. All proxies are standardised
-on the reference's completions. Then, for each proxy:
+After Gao et al. (2210.10760), Coste et al. (2310.02743) and Eisenstein et al. (2312.09244). The gold reward gives each of the 40 words
+that the reference policy uses most a value of its own, drawn at random and centred so that a longer or shorter text is worth neither more nor less;
+the i-th occurrence in a text counts 1/i. It is scaled to mean 0 and deviation 1 over what the reference writes. Pairs of the
+reference's completions are labelled by it, a quarter of the labels flipped. On these five reward models are trained, all weights,
+alike but for the seed of their pretraining and of their training: what they agree on is what the labels say, and on the hundreds of
+words without a value each errs on its own. Single proxies are two of the five; the ensemble is read as mean, worst case and
+uncertainty-weighted. All are standardised on the reference's completions. Then, for each proxy:
 
-- PPO, the same number of rollouts for all, nearly without a KL penalty, so that it goes as far as it likes;
+- PPO, the same number of rollouts for all, nearly without a KL penalty, so that it goes as far as it likes; two runs for each proxy;
 - best-of-n from the reference: the expected gold of the best by proxy among n (all subsets of the samples are averaged over),
   whose KL is log n - (n - 1)/n.
 
 Gold and KL (nats a completion) are measured on held-out prompts. Each seed has its own gold reward, pairs, noise, proxies and
 PPO runs; differences from the single proxy are paired by seed, with a bootstrap interval. Settings were chosen on seeds from 1000
-on, which are not among those reported, and for a regime in which members differ: a first design, with weaker members on bootstrap
-resamples, had every reading of the ensemble below the single proxy. Ends with one line of JSON.
+on, which are not among those reported, for a regime in which members differ, and the uncertainty-weighted reading was named
+the one to be tested before a reported seed was run. Ensembles whose members share a pretrained base (adapters) showed no gain for PPO here:
+see docs/rewards.md. Ends with one line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import math
 import os
-import shutil
 import sys
 import tempfile
 import time
-from pathlib import Path
+from collections import Counter
 from typing import Any
 
 from quiet import QUIET
@@ -38,33 +38,30 @@ from quiet import QUIET
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-LENGTH, VOCABULARY, MEMBERS, FLIPPED = 24, 1500, 5, 0.25
-PAIRS, REWARD_STEPS, RANK, SINGLE_RATE, MEMBER_RATE = 300, 80, 16, 3e-3, 1e-2
-ROLLOUT, ROLLOUTS, EVERY, RATE, KL_COEF = 32, 15, 3, 3e-3, 0.01
-SAMPLES, SUBSETS = 64, (1, 2, 4, 8, 16, 32, 64)
+LENGTH, VOCABULARY, VALUED, MEMBERS, FLIPPED = 24, 400, 40, 5, 0.25
+PAIRS, PRETRAIN_STEPS, REWARD_STEPS, REWARD_RATE = 500, 60, 100, 4e-3
+ROLLOUT, ROLLOUTS, EVERY, RATE, KL_COEF = 64, 30, 6, 1e-3, 0.01
+SAMPLES, SUBSETS, REPEATS = 64, (1, 2, 4, 8, 16, 32, 64), 2
 UNCERTAINTY_COEF = 0.625
 """Times the variance over members; 0.5 times the sample variance of five."""
-METHODS = ("single", "member", "mean", "worst_case", "uncertainty_weighted")
+METHODS = ("single", "mean", "worst_case", "uncertainty_weighted")
 
 
 class WordValues:
-    """The gold reward: random values of words, the i-th occurrence counting 1/i."""
+    """The gold reward: random values of the words used most, the i-th occurrence counting 1/i."""
 
-    def __init__(self, vocabulary: list[str], seed: int):
+    def __init__(self, texts: list[str], seed: int):
         import numpy as np
 
-        values = np.random.default_rng([seed, 1]).normal(size=len(vocabulary))
-        self.values = dict(zip(sorted(vocabulary), values, strict=True))
-        self.centre, self.scale = 0.0, 1.0
+        usage = dict(Counter(word for text in texts for word in text.split()).most_common(VALUED))
+        values = np.random.default_rng([seed, 1]).normal(size=VALUED)
+        values -= np.average(values, weights=list(usage.values()))
+        self.values = dict(zip(usage, values, strict=True))
+        raw = [self._raw(text) for text in texts]
+        self.centre, self.scale = float(np.mean(raw)), float(np.std(raw))
 
     def score(self, texts: list[str]) -> list[float]:
         return [(self._raw(text) - self.centre) / self.scale for text in texts]
-
-    def standardize(self, texts: list[str]) -> None:
-        import numpy as np
-
-        raw = [self._raw(text) for text in texts]
-        self.centre, self.scale = float(np.mean(raw)), float(np.std(raw))
 
     def _raw(self, text: str) -> float:
         seen: dict[str, int] = {}
@@ -76,29 +73,27 @@ class WordValues:
 
 
 class Proxy:
-    """A reward to train on: a reward model on the scale of the reference's completions, or a reading of an ensemble."""
+    """A reward to train on: one member of an ensemble, or a reading of all."""
 
-    def __init__(self, name: str, model: Any, centre: float = 0.0, scale: float = 1.0):
-        self.__name__, self.model, self.centre, self.scale = name, model, centre, scale
+    def __init__(self, name: str, ensemble: Any, models: list, member: int | None = None):
+        self.__name__, self.ensemble, self.models, self.member = name, ensemble, models, member
 
     def __call__(self, prompts: list, completions: list, **columns: Any) -> list[float]:
-        return self.read(self.scores(prompts, completions))
-
-    @property
-    def combine(self) -> Any:
-        from rlhf_ext.rewards.combining import UncertaintyWeighted
-
-        is_weighted = self.__name__ == "uncertainty_weighted"
-        return UncertaintyWeighted(UNCERTAINTY_COEF) if is_weighted else self.__name__
-
-    def scores(self, prompts: list, completions: list) -> Any:
-        is_ensemble = hasattr(self.model, "predict")
-        return (self.model.predict if is_ensemble else self.model.score)(prompts, completions)
+        if self.member is None:
+            return self.read(self.ensemble.score_members(prompts, completions))
+        scores = self.models[self.member].score(prompts, completions)
+        return ((scores - self.ensemble.centre[self.member]) / self.ensemble.scale[self.member]).tolist()
 
     def read(self, scores: Any) -> list[float]:
-        if hasattr(scores, "combined"):
-            return scores.combined(self.combine).tolist()
-        return ((scores - self.centre) / self.scale).tolist()
+        """Of the members' scores, of shape (members, texts)."""
+        from rlhf_ext.rewards.combining import UncertaintyWeighted
+        from rlhf_ext.rewards.ensemble_scores import EnsembleScores
+
+        if self.member is not None:
+            return scores[self.member].tolist()
+        is_weighted = self.__name__ == "uncertainty_weighted"
+        combine = UncertaintyWeighted(UNCERTAINTY_COEF) if is_weighted else self.__name__
+        return EnsembleScores.of(scores).combined(combine).tolist()
 
 
 def generate(model: Any, tokenizer: Any, prompts: list, seed: int) -> list[str]:
@@ -108,15 +103,15 @@ def generate(model: Any, tokenizer: Any, prompts: list, seed: int) -> list[str]:
     return writer.generate(prompts, max_new_tokens=LENGTH, temperature=1.0, seed=seed)
 
 
-def labelled_pairs(work: dict[str, Any], gold: WordValues, seed: int, count: int) -> Any:
-    """Pairs of the reference's completions, the better by gold chosen except where the label is flipped."""
+def labelled_pairs(work: dict[str, Any], seed: int, count: int) -> tuple[Any, WordValues]:
+    """Pairs of the reference's completions, the better by gold chosen except where the label is flipped; and that gold."""
     import numpy as np
     from datasets import Dataset
 
     rng = np.random.default_rng([seed, 2])
     prompts = [work["prompts"][i] for i in rng.integers(len(work["prompts"]), size=count)]
     texts = generate(work["reference"], work["tokenizer"], prompts * 2, seed)
-    gold.standardize(texts)
+    gold = WordValues(texts, seed)
     scores = np.array(gold.score(texts)).reshape(2, count)
     first_is_chosen = (scores[0] > scores[1]) ^ (rng.random(count) < FLIPPED)
     rows = []
@@ -124,42 +119,33 @@ def labelled_pairs(work: dict[str, Any], gold: WordValues, seed: int, count: int
         chosen, rejected = (one, other) if keep else (other, one)
         as_messages = [[{"role": "assistant", "content": text}] for text in (chosen, rejected)]
         rows.append({"prompt": prompt, "chosen": as_messages[0], "rejected": as_messages[1]})
-    return Dataset.from_list(rows)
+    return Dataset.from_list(rows), gold
 
 
-def proxies(work: dict[str, Any], pairs: Any, folder: Path, seed: int, steps: int) -> list[Proxy]:
-    """The single reward model, a member of the ensemble, and the readings of the ensemble; all saw the same pairs."""
+def proxies(work: dict[str, Any], pairs: Any, seed: int, steps: int) -> dict[str, list[Proxy]]:
+    """For each method, the proxy of each of its runs; all saw the same pairs."""
     from transformers import PrinterCallback
 
-    from rlhf_ext import RewardConfig, RewardModel, RewardTrainer
-    from rlhf_ext.trainers.reward_ensemble import last_layers, train_reward_ensemble
+    from rlhf_ext import RewardConfig, RewardEnsemble, RewardModel, RewardTrainer
 
-    args = RewardConfig(
-        str(folder / "checkpoints"),
-        max_steps=steps,
-        learning_rate=MEMBER_RATE,
-        per_device_train_batch_size=16,
-        seed=seed + 500,
-        **QUIET,
-    )
-    peft = last_layers(work["folder"], rank=RANK)
-    own = copy.copy(args)
-    own.learning_rate = SINGLE_RATE
-    single = RewardTrainer(work["folder"], own, train_dataset=pairs, peft_config=copy.deepcopy(peft))
-    single.remove_callback(PrinterCallback)
-    single.train()
-    model = RewardModel(single.model, work["tokenizer"], batch_size=64)
-    args.seed = seed
-    options = {"peft_config": peft, "bootstrap": False, "reference_rows": len(pairs)}
-    ensemble = train_reward_ensemble(work["folder"], pairs, folder / "ensemble", MEMBERS, args, **options)
-    texts = [*pairs["chosen"], *pairs["rejected"]]
-    reference = model.score([*pairs["prompt"]] * 2, texts)
-    member = RewardModel(folder / "ensemble" / "member_0", batch_size=64)
-    singles = [
-        Proxy("single", model, float(reference.mean()), float(reference.std())),
-        Proxy("member", member, float(ensemble.centre[0]), float(ensemble.scale[0])),
-    ]
-    return singles + [Proxy(combine, ensemble) for combine in METHODS[2:]]
+    models = []
+    for place, base in enumerate(work["bases"]):
+        args = RewardConfig(
+            tempfile.mkdtemp(dir=work["scratch"]),
+            max_steps=steps,
+            learning_rate=REWARD_RATE,
+            per_device_train_batch_size=16,
+            seed=10 * seed + place,
+            **QUIET,
+        )
+        trainer = RewardTrainer(base, args, train_dataset=pairs)
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        models.append(RewardModel(trainer.model, work["tokenizer"], batch_size=64))
+    ensemble = RewardEnsemble(models)
+    ensemble.standardize([*pairs["prompt"]] * 2, [*pairs["chosen"], *pairs["rejected"]])
+    readings = {name: [Proxy(name, ensemble, models)] * REPEATS for name in METHODS[1:]}
+    return {"single": [Proxy("single", ensemble, models, run) for run in range(REPEATS)], **readings}
 
 
 def best_of_n(scores: list[float], gold: list[float], samples: int) -> list[dict[str, float]]:
@@ -234,27 +220,24 @@ def ppo(proxy: Proxy, work: dict[str, Any], gold: WordValues, seed: int, rollout
 
 
 def one_seed(seed: int, work: dict[str, Any], rollouts: int, steps: int, samples: int) -> dict[str, Any]:
-    """All curves of a seed."""
-    gold = WordValues(list(work["tokenizer"].get_vocab()), seed)
-    pairs = labelled_pairs(work, gold, seed, PAIRS)
-    folder = Path(work["scratch"]) / f"seed_{seed}"
-    readings = proxies(work, pairs, folder, seed, steps)
+    """All curves of a seed, each the mean over the runs of its method."""
+    pairs, gold = labelled_pairs(work, seed, PAIRS)
+    runs = proxies(work, pairs, seed, steps)
     prompts = [prompt for prompt in work["heldout"][:32] for _ in range(samples)]
     texts = generate(work["reference"], work["tokenizer"], prompts, seed + 1)
     golds = gold.score(texts)
-    models = {id(proxy.model): proxy for proxy in readings}
-    seen = {
-        key: proxy.scores(prompts, texts) for key, proxy in models.items()
-    }  # one pass for all readings of the ensemble
-    found = {
-        proxy.__name__: {
-            "bon": best_of_n(proxy.read(seen[id(proxy.model)]), golds, samples),
-            "ppo": ppo(proxy, work, gold, seed, rollouts),
-        }
-        for proxy in readings
-    }
-    shutil.rmtree(folder)
+    seen = runs["mean"][0].ensemble.score_members(prompts, texts)
+    found = {}
+    for method in METHODS:
+        bon = [best_of_n(proxy.read(seen), golds, samples) for proxy in runs[method]]
+        trained = [ppo(proxy, work, gold, 10 * seed + run, rollouts) for run, proxy in enumerate(runs[method])]
+        found[method] = {"bon": mean_curve(bon), "ppo": mean_curve(trained)}
     return found
+
+
+def mean_curve(curves: list[list[dict[str, float]]]) -> list[dict[str, float]]:
+    """Point by point."""
+    return [{key: sum(p[key] for p in at) / len(at) for key in at[0]} for at in zip(*curves, strict=True)]
 
 
 def report(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -265,8 +248,7 @@ def report(runs: list[dict[str, Any]]) -> dict[str, Any]:
     for kind, label in (("ppo", "PPO"), ("bon", "best-of-n")):
         sys.stdout.write(f"\n{label}: gold at each KL, means over {len(runs)} seeds (gold @ KL)\n")
         for method in METHODS:
-            points = zip(*(run[method][kind] for run in runs), strict=True)
-            means = [{key: sum(p[key] for p in at) / len(at) for key in at[0]} for at in points]
+            means = mean_curve([run[method][kind] for run in runs])
             figures[f"{kind} curve {method}"] = means
             words = "  ".join(f"{point['gold']:+.2f} @ {point['kl']:.1f}" for point in means)
             sys.stdout.write(f"{method:<21} {words}\n")
@@ -275,17 +257,17 @@ def report(runs: list[dict[str, Any]]) -> dict[str, Any]:
         for method in METHODS:
             figures[f"{kind} final {method}"] = bootstrap_mean(ends[method]).to_dict()
             words = f"{method:<21} {bootstrap_mean(ends[method])}"
-            for other in ("single", "member") if method in METHODS[2:] else ():
-                less = paired_difference(ends[other], ends[method])
-                figures[f"{kind} {method} less {other}"] = less.to_dict()
-                words += f"   less {other}: {less}"
+            if method != "single":
+                less = paired_difference(ends["single"], ends[method])
+                figures[f"{kind} {method} less single"] = less.to_dict()
+                words += f"   less single: {less}"
             sys.stdout.write(words + "\n")
     return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0, help="from 1000 on: seeds to choose settings with")
     parser.add_argument("--quick", action="store_true", help="two seeds of a few steps: that it runs, not a figure")
     options = parser.parse_args()
@@ -310,13 +292,15 @@ def main() -> None:
     runs = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = tiny_model(f"{scratch}/tiny", vocab_size=VOCABULARY, words=True)
+        pretrained = {"vocab_size": VOCABULARY, "words": True, "pretrain_steps": PRETRAIN_STEPS}
         work = {
             "scratch": scratch,
             "folder": folder,
+            "bases": [tiny_model(f"{scratch}/base_{n}", seed=100 + n, **pretrained) for n in range(MEMBERS)],
             "tokenizer": AutoTokenizer.from_pretrained(folder),
             "reference": AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
             "prompts": list(assistant_preferences("train")["prompt"]),
-            "heldout": list(assistant_preferences("heldout")["prompt"])[:64],
+            "heldout": list(assistant_preferences("heldout")["prompt"])[:64] * 2,
         }
         for seed in range(options.first_seed, options.first_seed + seeds):
             started = time.process_time()
