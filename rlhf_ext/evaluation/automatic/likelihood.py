@@ -1,0 +1,300 @@
+"""What language models say of answers: perplexity under a model, and the policy's divergence from its reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from ...types import Completion, Prompt, is_messages, text_of
+from ..suite import Case, Column
+from .metrics import Answers, corpus_values, model_name_of
+
+
+class AnswerLogits:
+    """A causal language model that reads answers after their prompts: like lengths together, a batch at a time.
+
+    Args:
+        model (`str`, `Path` or `PreTrainedModel`):
+            A folder or hub name, or the model itself.
+        tokenizer (`PreTrainedTokenizerBase`, *optional*):
+            Its tokenizer; loaded from the same place by default.
+        batch_size (`int`, *optional*, defaults to `8`):
+            Answers a forward pass, at least 1.
+        max_length (`int`, *optional*):
+            Tokens of prompt and answer that are read; the model's window by default. The beginning of a prompt that is
+            too long is cut off, then the end of the answer.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        batch_size: int = 8,
+        max_length: int | None = None,
+    ):
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+        if isinstance(model, str | Path):
+            model = str(model)
+            tokenizer = tokenizer or AutoTokenizer.from_pretrained(model)
+            device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+            model = AutoModelForCausalLM.from_pretrained(model, dtype="auto").to(device)
+        self.model: Any = model
+        self.tokenizer: Any = tokenizer or AutoTokenizer.from_pretrained(model_name_of(model))
+        self.batch_size = batch_size
+        window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20
+        self.max_length = min(max_length or window, window)
+        if self.max_length < 2:
+            raise ValueError(f"`max_length` must be at least 2, got {max_length}.")
+
+    def rows(self, prompts: Sequence[Prompt | None], completions: Sequence[Completion]) -> list[tuple[list[int], int]]:
+        """Ids of each prompt and answer, and how many of them at the end are the answer's.
+
+        Args:
+            prompts (`Sequence`):
+                Text, messages, or None where the answer is read by itself.
+            completions (`Sequence`):
+                The answers.
+
+        Raises:
+            ValueError: If a prompt is of messages and the tokenizer has no chat template, or there is no token to begin with.
+        """
+        return [self._row(prompt, text_of(answer)) for prompt, answer in zip(prompts, completions, strict=True)]
+
+    @torch.no_grad()
+    def each(self, rows: Sequence[tuple[list[int], int]]) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Every row that has an answer, in any order: its index, the logits `(t, vocabulary)` that predict the answer's
+        tokens, and their ids `(t,)`."""
+        order = sorted((i for i, (_, count) in enumerate(rows) if count), key=lambda i: -len(rows[i][0]))
+        training = [module for module in self.model.modules() if module.training]
+        self.model.eval()
+        try:
+            for start in range(0, len(order), self.batch_size):
+                yield from self._batch(rows, order[start : start + self.batch_size])
+        finally:
+            for module in training:
+                module.training = True
+
+    def _batch(
+        self, rows: Sequence[tuple[list[int], int]], picked: list[int]
+    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        ids = [torch.tensor(rows[index][0]) for index in picked]
+        device = self.model.device
+        padded = pad_sequence(ids, True, 0).to(device)
+        mask = pad_sequence([torch.ones_like(row) for row in ids], True, 0).to(device)
+        # Padding on the right: logits from where the shortest prompt ends are enough.
+        keep = padded.shape[1] - min(len(rows[index][0]) - rows[index][1] for index in picked) + 1
+        logits = self.model(input_ids=padded, attention_mask=mask, logits_to_keep=keep, use_cache=False).logits
+        first = padded.shape[1] - logits.shape[1]
+        for place, index in enumerate(picked):
+            end, count = len(rows[index][0]), rows[index][1]
+            yield (
+                index,
+                logits[place, end - count - 1 - first : end - 1 - first].float(),
+                padded[place, end - count : end],
+            )
+
+    def _row(self, prompt: Prompt | None, answer: str) -> tuple[list[int], int]:
+        said = self.tokenizer(answer, add_special_tokens=False)["input_ids"] if answer.strip() else []
+        said = said[: self.max_length - 1]
+        return [*self._given(prompt)[-(self.max_length - len(said)) :], *said], len(said)
+
+    def _given(self, prompt: Prompt | None) -> list[int]:
+        if prompt is not None and is_messages(prompt):
+            if self.tokenizer.chat_template is None:
+                raise ValueError(
+                    "The prompts are messages, and the tokenizer has no chat template: read answers by themselves "
+                    "(`conditional=False`), or set `tokenizer.chat_template`."
+                )
+            text = self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+            return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = self.tokenizer(prompt)["input_ids"] if prompt else []
+        if len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id:  # some tokenizers close every text
+            ids = ids[:-1]
+        start = self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.tokenizer.eos_token_id
+        if not ids and start is None:
+            raise ValueError("The tokenizer has no BOS or EOS token, which an answer without a prompt begins after.")
+        return ids or [start]
+
+
+class Perplexity:
+    """How surprising completions are to a language model: `exp` of the mean negative log-likelihood of their tokens, from 1.
+
+    As a reward function it gives the perplexity of each completion, None for empty ones. In a suite it gives two figures:
+    `perplexity` of all answers together (`exp` of all nats over all tokens, so that long answers count by their length and
+    a single odd one does not decide), and `nats_per_token`, the mean over answers, of which changes are easier to see.
+    Only comparable between texts read by the same model and tokenizer. Texts that loop have a low one, too. The token that
+    ends an answer is not counted.
+
+    Args:
+        model (`str`, `Path` or `PreTrainedModel`):
+            A causal language model that is not the one under test, by folder or hub name, or itself.
+        tokenizer, batch_size, max_length:
+            As for [`AnswerLogits`].
+        conditional (`bool`, *optional*, defaults to `True`):
+            Whether answers are read after their prompts, or by themselves.
+
+    Raises:
+        ValueError: As [`AnswerLogits`].
+
+    Example:
+
+    ```python
+    from rlhf_ext.evaluation.automatic import Perplexity
+
+    perplexity = Perplexity("HuggingFaceTB/SmolLM2-135M-Instruct", conditional=False)
+    perplexity(prompts=["Why?"], completions=["Because it rains."])  # about [40.0]
+    ```
+    """
+
+    figures: Sequence[str] = ("perplexity", "nats_per_token")
+
+    def __init__(
+        self,
+        model: str | Path | PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        batch_size: int = 8,
+        max_length: int | None = None,
+        conditional: bool = True,
+    ):
+        self.reader, self.conditional = AnswerLogits(model, tokenizer, batch_size, max_length), conditional
+        self.settings = ["perplexity", model_name_of(self.reader.model), conditional, self.reader.max_length]
+        self.__name__ = "perplexity"
+
+    def __call__(
+        self, *, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any
+    ) -> list[float | None]:
+        return [None if row is None else math.exp(row[0] / row[1]) for row in self.nats(prompts, completions)]
+
+    def nats(self, prompts: Sequence[Any], completions: Sequence[Completion]) -> list[tuple[float, int] | None]:
+        """Negative log-likelihood of each completion in nats, and its tokens; None for empty ones."""
+        rows = self.reader.rows(prompts if self.conditional else [None] * len(completions), completions)
+        found: list[tuple[float, int] | None] = [None] * len(rows)
+        for index, logits, ids in self.reader.each(rows):
+            nats = torch.nn.functional.cross_entropy(logits, ids, reduction="sum")
+            found[index] = (nats.item(), len(ids))
+        return found
+
+    def check(self, cases: Sequence[Case]) -> None:
+        """It needs no columns."""
+
+    def measure(self, answers: Answers) -> list[Column]:
+        """Perplexity of the corpus, and nats per token of each answer."""
+        rows = self.nats(answers.inputs["prompts"], answers.texts)
+        note = f"Under {model_name_of(self.reader.model)}. Repetition makes it lower, too."
+        each = [None if row is None else row[0] / row[1] for row in rows]
+        return [
+            Column(
+                "perplexity",
+                "Perplexity",
+                corpus_values(_perplexity, answers.cases, rows),
+                "mean",
+                "lower",
+                "case",
+                note,
+                corpus=True,
+            ),
+            Column("nats_per_token", "Nats per token", each, "mean", "lower", note=note, by_category=True),
+        ]
+
+
+class ReferenceKL:
+    """KL divergence of the policy from a reference model, in nats per token, over the tokens of its completions.
+
+    `KL(policy || reference)` of the next-token distributions, exact over the vocabulary, averaged over a completion's
+    positions: what RLHF pays for reward with. Not estimated from samples, so it is never negative. Both models must have
+    the same vocabulary. Empty completions give None.
+
+    Args:
+        reference (`str`, `Path` or `PreTrainedModel`):
+            What the policy was trained from.
+        policy ([`~transformers.PreTrainedModel`], *optional*):
+            The model under test. `rlhf-ext evaluate` and [`AutomaticSuite.of`] give it, so that one suite compares two.
+        tokenizer, batch_size, max_length:
+            As for [`AnswerLogits`].
+
+    Raises:
+        ValueError: As [`AnswerLogits`]; if the vocabularies differ; from a call, if there is no policy.
+
+    Example:
+
+    ```python
+    from rlhf_ext.evaluation.automatic import ReferenceKL
+
+    kl = ReferenceKL("HuggingFaceTB/SmolLM2-135M-Instruct", policy=model)
+    kl(prompts=["Why?"], completions=["Because it rains."])  # for example [0.31]
+    ```
+    """
+
+    figures: Sequence[str] = ("kl",)
+
+    def __init__(
+        self,
+        reference: str | Path | PreTrainedModel,
+        policy: PreTrainedModel | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        batch_size: int = 8,
+        max_length: int | None = None,
+    ):
+        self.reference = AnswerLogits(reference, tokenizer, batch_size, max_length)
+        self.settings = ["kl", model_name_of(self.reference.model), self.reference.max_length]
+        self.__name__ = "kl"
+        self.policy = None if policy is None else self._reader(policy, self.reference.tokenizer)
+
+    def of(self, generator: Any) -> ReferenceKL:
+        """The same for the model of a [`~rlhf_ext.generation.LocalGenerator`].
+
+        Raises:
+            ValueError: If the generator's model is not on this machine, or its vocabulary is another.
+        """
+        if not isinstance(getattr(generator, "model", None), torch.nn.Module):
+            raise ValueError("The KL divergence needs the model itself on this machine, not an endpoint.")
+        made = object.__new__(ReferenceKL)
+        made.__dict__.update(self.__dict__)
+        made.policy = made._reader(generator.model, generator.tokenizer)
+        return made
+
+    def __call__(
+        self, *, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any
+    ) -> list[float | None]:
+        if self.policy is None:
+            raise ValueError("ReferenceKL has no policy: give `policy`, or have the suite bound by `of(generator)`.")
+        rows = self.policy.rows(prompts, completions)
+        found: list[float | None] = [None] * len(rows)
+        both = zip(self.policy.each(rows), self.reference.each(rows), strict=True)
+        for (index, logits, _), (_, others, _) in both:
+            found[index] = _kl(logits, others.to(logits.device)).mean().item()
+        return found
+
+    def check(self, cases: Sequence[Case]) -> None:
+        """It needs no columns."""
+
+    def measure(self, answers: Answers) -> list[Column]:
+        """KL of each answer."""
+        values = self(prompts=answers.inputs["prompts"], completions=answers.texts)
+        note = f"From {model_name_of(self.reference.model)}, in nats per token, over the vocabulary."
+        return [Column("kl", "KL to the reference", values, "mean", None, note=note, by_category=True)]
+
+    def _reader(self, policy: Any, tokenizer: Any) -> AnswerLogits:
+        if tokenizer.get_vocab() != self.reference.tokenizer.get_vocab():
+            raise ValueError("Policy and reference have different vocabularies: their tokens cannot be compared.")
+        mine, other = (model.config.get_text_config().vocab_size for model in (policy, self.reference.model))
+        if mine != other:
+            raise ValueError(f"The policy predicts {mine} tokens and the reference {other}: pad or cut one of them.")
+        return AnswerLogits(policy, tokenizer, self.reference.batch_size, self.reference.max_length)
+
+
+def _kl(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """`(t,)` divergences of `(t, vocabulary)` logits; rounding alone would make some negative."""
+    mine, reference = logits.log_softmax(-1), others.log_softmax(-1)
+    return torch.nn.functional.kl_div(reference, mine, reduction="none", log_target=True).sum(-1).clamp(min=0)
+
+
+def _perplexity(rows: list[tuple[float, int]]) -> float:
+    return math.exp(sum(nats for nats, _ in rows) / sum(tokens for _, tokens in rows))
