@@ -37,7 +37,7 @@ class ChrF:
     >>> from rlhf_ext.evaluation.automatic import ChrF
     >>> scores = ChrF()(prompts=["..."] * 2, completions=["the cats", ""], reference=["the cat", "the cat"])
     >>> [round(score, 2) for score in scores]
-    [0.95, 0.0]
+    [0.93, 0.0]
 
     ```
     """
@@ -208,7 +208,7 @@ def corpus_chrf(column: str = "reference", word_order: int = 0) -> CorpusMetric:
 
     def statistic(rows: list[tuple[str, list[str]]]) -> float:
         most = max(len(targets) for _, targets in rows)
-        streams = [[targets[i] if i < len(targets) else None for _, targets in rows] for i in range(most)]
+        streams: Any = [[targets[i] if i < len(targets) else None for _, targets in rows] for i in range(most)]
         return min(1.0, float(chrf.corpus_score([text for text, _ in rows], streams).score) / 100)
 
     metric = CorpusMetric(pairs, statistic, "corpus_chrf", "chrF of the corpus", "rate", reads=[column])

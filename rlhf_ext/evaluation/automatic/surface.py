@@ -78,7 +78,7 @@ class Readability:
     >>> from rlhf_ext.evaluation.automatic import Readability
     >>> texts = ["The cat sat on the mat.", "Institutional considerations notwithstanding, ratification proceeded."]
     >>> [round(grade, 1) for grade in Readability()(prompts=["..."] * 2, completions=texts)]
-    [0.0, 39.2]
+    [0.0, 40.4]
 
     ```
     """
