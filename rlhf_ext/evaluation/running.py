@@ -146,6 +146,8 @@ def run_suite(
         raise TypeError(
             f"`generator` needs a method `each` (see rlhf_ext.generation); {type(generator).__name__} has none."
         )
+    if hasattr(suite, "of"):
+        suite = suite.of(generator)
     name = model or model_name(generator)
     provenance = {
         "suite": suite.name,

@@ -117,6 +117,9 @@ class Suite(Protocol):
             How answers are sampled, as in [`~rlhf_ext.generation.check_sampling`]; without a seed, which is the run's.
         figures (`Sequence[str]`):
             Names of the columns that `measure` may give: what thresholds can be set on, known before a model is loaded.
+
+    A suite that measures with the model itself, not by its answers alone, also has `of(generator)`, which gives the same
+    suite for that model.
     """
 
     name: str

@@ -215,7 +215,7 @@ class ReferenceKL:
         reference (`str`, `Path` or `PreTrainedModel`):
             What the policy was trained from.
         policy ([`~transformers.PreTrainedModel`], *optional*):
-            The model under test. `rlhf-ext evaluate` and [`AutomaticSuite.of`] give it, so that one suite compares two.
+            The model under test. `run_suite` gives it, so that one suite compares two models.
         tokenizer, batch_size, max_length:
             As for [`AnswerLogits`].
 

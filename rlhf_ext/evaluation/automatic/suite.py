@@ -55,7 +55,7 @@ class AutomaticSuite(PromptSuite):
             metric.check(self.cases)
 
     def of(self, generator: Any) -> AutomaticSuite:
-        """The same suite for a certain model: for metrics that read the model itself, such as [`ReferenceKL`].
+        """The same suite for a certain model: for metrics that read the model itself, such as [`ReferenceKL`]; `run_suite` asks.
 
         Args:
             generator ([`~rlhf_ext.generation.LocalGenerator`]):

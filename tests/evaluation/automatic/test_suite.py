@@ -124,7 +124,7 @@ def test_the_divergence_is_that_of_each_model(tiny, policy, tokenizer):
     sampling = {"max_new_tokens": 4, "temperature": 0}
     suite = automatic_suite(ROWS[:2], [ReferenceKL(tiny)], sampling=sampling, chat=True)
     generator = LocalGenerator(policy, tokenizer)
-    result = run_suite(generator, suite.of(generator))
+    result = run_suite(generator, suite)
     known = [value for value in result.columns[0].values if value is not None]
     assert known == pytest.approx([0.0] * len(known), abs=1e-5) and known
     assert result.version == suite.version

@@ -133,7 +133,7 @@ def test_figures_by_kind_the_worst_first():
 
 def test_samples_and_version():
     one, more = InstructionsSuite(small()), InstructionsSuite(small(), samples=3)
-    assert one.sampling == {"temperature": 0.0, "max_new_tokens": 512} and more.sampling["temperature"] == 1.0
+    assert one.sampling == {"temperature": 0.0, "max_new_tokens": 384} and more.sampling["temperature"] == 1.0
     assert (
         one.version
         != more.version
