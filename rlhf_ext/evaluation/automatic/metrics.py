@@ -85,7 +85,7 @@ class AnswerMetric:
 
     Raises:
         TypeError: If it is not callable.
-        ValueError: From `check`, if a column is missing.
+        ValueError: If it is a lambda without a name; from `check`, if a column is missing.
 
     Example:
 
@@ -112,6 +112,8 @@ class AnswerMetric:
     ):
         if not callable(function):
             raise TypeError(f"A metric is a reward function, a name or a Metric, got {function!r}.")
+        if name is None and _name_of(function) == "<lambda>":
+            raise ValueError("A metric of a lambda needs a `name`.")
         self.function, self.kind, self.better, self.note = function, kind, better, note
         self.name = name or _name_of(function)
         self.label = label or self.name.replace("_", " ").capitalize()

@@ -20,6 +20,7 @@ from rlhf_ext.evaluation.page import evaluation_report
 from rlhf_ext.evaluation.running import run_suite
 from rlhf_ext.generation import LocalGenerator, ScriptedGenerator
 from rlhf_ext.rewards.functions import Rouge
+from rlhf_ext.trainers.safety_eval import SafetyEvalCallback
 
 ROWS = [
     {"prompt": f"What is {n} + {n}?", "reference": str(2 * n), "category": "even" if n % 2 == 0 else "odd"}
@@ -164,6 +165,8 @@ def test_mistakes_are_refused_before_anything_is_generated(rows, metrics, match)
 def test_more_mistakes(tmp_path):
     with pytest.raises(TypeError, match="a reward function, a name or a Metric, got 3"):
         automatic_suite(ROWS, [3])
+    with pytest.raises(ValueError, match="A metric of a lambda needs a `name`"):
+        automatic_suite(ROWS, [lambda completions, **c: [0.0]])
     with pytest.raises(FileNotFoundError):
         automatic_suite(tmp_path / "gone.jsonl", ["bleu"])
 
@@ -197,3 +200,12 @@ def test_a_figure_of_the_corpus_of_ones_own():
     assert run_suite(ScriptedGenerator(["ab", "abcd"]), suite).estimates()["automatic.used"].value == pytest.approx(
         0.5
     )
+
+
+def test_figures_of_the_corpus_while_a_model_trains():
+    rows = [{**row, "reference": row["category"]} for row in ROWS]
+    suite = automatic_suite(rows, [Classification(["even", "odd"])])
+    logged = SafetyEvalCallback(suite, cases=None)._measure(["even"] * 11 + ["odd"])
+    (column,) = [c for c in suite.measure(suite.cases, ["even"] * 11 + ["odd"]) if c.corpus]
+    assert logged["eval_automatic_macro_f1"] == pytest.approx(sum(column.values) / 12)
+    assert 0 <= logged["eval_automatic_macro_f1_low"] < logged["eval_automatic_macro_f1_high"] <= 1
