@@ -104,7 +104,7 @@ class Classification:
         pairs = self._pairs(answers)
         right = [None if pair is None else float(pair[0] == pair[1]) for pair in pairs]
         lost = [None if pair is None else float(pair[1] == UNPARSEABLE) for pair in pairs]
-        f1 = corpus_values(self._macro_f1, answers.cases, pairs)
+        f1 = corpus_values(self.macro_f1, answers.cases, pairs)
         accuracy, macro, unparseable = self.figures
         return [
             Column(accuracy, "Accuracy", right, better="higher", note=_most_confused(pairs), by_category=True),
@@ -154,7 +154,8 @@ class Classification:
             )
         return label
 
-    def _macro_f1(self, pairs: list[tuple[str, str]]) -> float:
+    def macro_f1(self, pairs: Sequence[tuple[str, str]]) -> float:
+        """The mean F1 of the classes that occur, of pairs of the right label and the named one."""
         counts = Counter(pairs)
         scores = []
         for label in self.labels:
