@@ -11,6 +11,7 @@ EXTRAS = {
         "evaluate>=0.4.6",
         "rouge-score>=0.1.2",
         "sacrebleu>=2.4",
+        "bert-score>=0.3.13",
         "py3langid>=0.4",
         "jsonschema>=4.20",
         "vaderSentiment>=3.3.2",

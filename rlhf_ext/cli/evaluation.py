@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from .parsing import parse
-from .writers import WriterArguments, generator_of
+from .writers import WriterArguments, generator_of, needed
 
 
 @dataclass(kw_only=True)
@@ -22,9 +22,14 @@ class EvaluateArguments(WriterArguments):
     )
     suite: str = field(
         default="safety",
-        metadata={"help": "Suites with commas between: safety, or your own as module:function."},
+        metadata={
+            "help": "Suites with commas between: safety, instructions, automatic (your rows in --data), or your own as "
+            "module:function."
+        },
     )
-    samples: int = field(default=1, metadata={"help": "Of safety: answers a prompt; several are sampled."})
+    samples: int = field(
+        default=1, metadata={"help": "Of safety, instructions and automatic: answers a prompt; several are sampled."}
+    )
     judge: str | None = field(
         default=None,
         metadata={
@@ -36,6 +41,26 @@ class EvaluateArguments(WriterArguments):
         default=None,
         metadata={
             "help": "Of safety: Detoxify's model that scores all answers: original, unbiased, multilingual, ..."
+        },
+    )
+    data: str | None = field(
+        default=None,
+        metadata={
+            "help": "Of automatic: your prompts, a JSONL, JSON or CSV file with the columns 'prompt' and what metrics read."
+        },
+    )
+    metrics: str | None = field(
+        default=None,
+        metadata={
+            "help": "Of automatic: metrics with commas between, such as rougeL,corpus_bleu,exact_match,perplexity=FOLDER,"
+            "kl=FOLDER,evaluate=METRIC, or your own as module:function."
+        },
+    )
+    reference: str = field(default="reference", metadata={"help": "Of automatic: the column to compare with."})
+    chat: bool = field(
+        default=False,
+        metadata={
+            "help": "Of automatic: ask prompts that are text as a user's message, by the model's chat template."
         },
     )
     thresholds: str | None = field(
@@ -65,7 +90,7 @@ def evaluate(arguments: list[str]) -> int:
         raise FileExistsError(f"--output {options.output} is a file; give a folder.")
     if options.baseline_base_url is not None and options.baseline is None:
         raise ValueError("--baseline_base_url is the endpoint of --baseline, which is not given.")
-    suites = load_suites(options.suite, {"safety": _safety_settings(options)})
+    suites = load_suites(options.suite, _settings(options))
     gate = None
     if options.thresholds is not None:
         gate = ReleaseGate.from_file(options.thresholds, suites, options.baseline is not None)
@@ -84,13 +109,32 @@ def evaluate(arguments: list[str]) -> int:
     return 1 if lines else 0
 
 
+# The flags that are not for every suite, with the suites that they are for.
+_OF_SUITES = {
+    "samples": ("safety", "instructions", "automatic"),
+    "judge": ("safety",),
+    "judge_base_url": ("safety",),
+    "toxicity": ("safety",),
+    "data": ("automatic",),
+    "metrics": ("automatic",),
+    "reference": ("automatic",),
+    "chat": ("automatic",),
+}
+
+
+def _settings(options: EvaluateArguments) -> dict[str, dict[str, Any]]:
+    """What each suite is told; refuses what would do nothing."""
+    asked = [name.strip() for name in options.suite.split(",")]
+    defaults = {one.name: one.default for one in fields(EvaluateArguments)}
+    for flag, suites in _OF_SUITES.items():
+        if getattr(options, flag) != defaults[flag] and not set(suites) & set(asked):
+            raise ValueError(f"--{flag} is for the suite {' or '.join(suites)}, and --suite is {options.suite}.")
+    makers = {"safety": _safety_settings, "automatic": _automatic_settings}
+    found = {name: make(options) for name, make in makers.items() if name in asked}
+    return {**found, "instructions": {"samples": options.samples}}
+
+
 def _safety_settings(options: EvaluateArguments) -> dict[str, Any]:
-    """What the safety suite is told; refuses what would do nothing."""
-    if "safety" not in [name.strip() for name in options.suite.split(",")]:
-        for name, default in (("samples", 1), ("judge", None), ("judge_base_url", None), ("toxicity", None)):
-            if getattr(options, name) != default:
-                raise ValueError(f"--{name} is for the suite safety, which is not among --suite {options.suite}.")
-        return {}
     if options.judge_base_url is not None and options.judge is None:
         raise ValueError("--judge_base_url is the endpoint of --judge, which is not given.")
     from ..evaluation.safety import StrongReject, Toxicity
@@ -101,6 +145,14 @@ def _safety_settings(options: EvaluateArguments) -> dict[str, Any]:
     if options.judge is not None:
         found["judge"] = StrongReject(generator_of(options, options.judge, options.judge_base_url))
     return found
+
+
+def _automatic_settings(options: EvaluateArguments) -> dict[str, Any]:
+    needed("evaluate", "data", options.data)
+    needed("evaluate", "metrics", options.metrics)
+    names = [name.strip() for name in (options.metrics or "").split(",") if name.strip()]
+    shared = {"reference": options.reference, "samples": options.samples, "chat": options.chat}
+    return {"rows": options.data, "metrics": names, **shared}
 
 
 def _run(options: EvaluateArguments, suites: list[Any]) -> list[Any]:

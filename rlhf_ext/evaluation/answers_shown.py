@@ -80,11 +80,12 @@ def write_answers(path: Path, after: SuiteResult, before: SuiteResult | None = N
 
 
 def _table(result: SuiteResult) -> list[tuple[Column, list[float | None]]]:
-    """Columns with a value for each answer."""
+    """Columns with a value for each answer, without those of the whole corpus, which say nothing of one."""
     repeat = result.samples
     return [
         (one, one.values if one.per == "answer" else [value for value in one.values for _ in range(repeat)])
         for one in result.columns
+        if not one.corpus
     ]
 
 

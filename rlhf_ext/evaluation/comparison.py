@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ..stats import Estimate, detectable_difference, paired_difference, rate_difference, rule_of_three, sign_flip_test
 from .report import Figure, Intervals, Measure
@@ -114,7 +115,9 @@ def paired_figure(
     if not any(both):
         return None
     rate = after.kind == "rate"
-    difference: Callable[..., Estimate] = rate_difference if rate else paired_difference
+    difference: Callable[..., Estimate] = (
+        partial(rate_difference, contributed=after.corpus) if rate else paired_difference
+    )
     sides = [estimate_of(column, labels) for column in (before, after)]
     assert sides[0] is not None and sides[1] is not None
     return Figure(
@@ -167,7 +170,7 @@ def _only(values: Sequence[float | None], kept: Sequence[bool]) -> list[float | 
 
 def _at_the_end(column: Column, estimate: Estimate | None, clusters: Sequence[str]) -> str:
     """What none of n shows, and what it does not."""
-    if estimate is None or column.kind != "rate" or estimate.value not in (0.0, 1.0):
+    if estimate is None or column.corpus or column.kind != "rate" or estimate.value not in (0.0, 1.0):
         return ""
     pairs = zip(clusters, column.values, strict=True)
     cases = len({cluster for cluster, value in pairs if value is not None})

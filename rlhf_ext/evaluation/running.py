@@ -77,7 +77,9 @@ def estimate_of(column: Column, clusters: Sequence[str]) -> Estimate | None:
     """
     if all(value is None for value in column.values):
         return None
-    return (clustered_rate if column.kind == "rate" else clustered_mean)(column.values, clusters)
+    if column.kind == "rate":
+        return clustered_rate(column.values, clusters, contributed=column.corpus)
+    return clustered_mean(column.values, clusters)
 
 
 def run_suite(
@@ -144,6 +146,8 @@ def run_suite(
         raise TypeError(
             f"`generator` needs a method `each` (see rlhf_ext.generation); {type(generator).__name__} has none."
         )
+    if hasattr(suite, "of"):
+        suite = suite.of(generator)
     name = model or model_name(generator)
     provenance = {
         "suite": suite.name,

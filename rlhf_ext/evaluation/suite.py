@@ -60,9 +60,13 @@ class Column:
             One sentence on what the figure means.
         by_category (`bool`, *optional*, defaults to `False`):
             Whether the report shows it for each category as well.
+        corpus (`bool`, *optional*, defaults to `False`):
+            Whether the figure is one of all answers together, no mean (corpus BLEU, macro-F1). Its values are then what each
+            case contributes, from [`~rlhf_ext.stats.contributions`]: their mean is the figure. A rate's may lie outside of [0, 1].
 
     Raises:
-        ValueError: If a field is something else, a value is infinite, or a rate has a value outside of [0, 1].
+        ValueError: If a field is something else, a value is infinite, a rate has a value outside of [0, 1], or a figure of the
+            whole corpus is given per answer or by category.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Column:
     per: Literal["answer", "case"] = "answer"
     note: str = ""
     by_category: bool = False
+    corpus: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -82,12 +87,16 @@ class Column:
         ):
             if (value := getattr(self, name)) not in allowed:
                 raise ValueError(f"`{name}` of the column {self.name!r} must be one of {allowed}, got {value!r}.")
+        if self.corpus and (self.per != "case" or self.by_category):
+            raise ValueError(
+                f"The column {self.name!r} is of the whole corpus: give `per='case'`, and no `by_category`."
+            )
         for row, number in enumerate(self.values):
             if number is None:
                 continue
             if not math.isfinite(number):
                 raise ValueError(f"The column {self.name!r} has {number} in row {row}: give a number, or None.")
-            if self.kind == "rate" and not 0 <= number <= 1:
+            if self.kind == "rate" and not self.corpus and not 0 <= number <= 1:
                 raise ValueError(f"The column {self.name!r} is a rate and has {number} in row {row}, not in [0, 1].")
 
 
@@ -108,6 +117,9 @@ class Suite(Protocol):
             How answers are sampled, as in [`~rlhf_ext.generation.check_sampling`]; without a seed, which is the run's.
         figures (`Sequence[str]`):
             Names of the columns that `measure` may give: what thresholds can be set on, known before a model is loaded.
+
+    A suite that measures with the model itself, not by its answers alone, also has `of(generator)`, which gives the same
+    suite for that model.
     """
 
     name: str

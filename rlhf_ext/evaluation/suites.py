@@ -11,6 +11,8 @@ from .suite import Suite, check_suite
 # Name: module and the function in it that makes the suite. Imported when asked for: some load models.
 SUITES = {
     "safety": ("rlhf_ext.evaluation.safety", "safety_suite"),
+    "instructions": ("rlhf_ext.evaluation.instructions", "instructions_suite"),
+    "automatic": ("rlhf_ext.evaluation.automatic", "automatic_suite"),
 }
 
 
@@ -19,7 +21,7 @@ def load_suite(name: str, **settings: Any) -> Suite:
 
     Args:
         name (`str`):
-            `"safety"`, or for example `"my_package.evals:support_suite"`: a function that gives
+            One of [`SUITES`] (`"safety"`), or for example `"my_package.evals:support_suite"`: a function that gives
             a [`~rlhf_ext.evaluation.suite.Suite`].
         **settings:
             Arguments of the function.

@@ -8,6 +8,7 @@ says how many were used. Nothing is ever counted as 0.
 from .agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
 from .bootstraps import Scores, bootstrap, bootstrap_mean, paired_difference
 from .clustered import clustered_mean, clustered_rate, rate_difference
+from .contributions import contributions
 from .estimate import Estimate
 from .judging import length_bias, position_bias, self_preference
 from .power import detectable_difference
@@ -25,6 +26,7 @@ __all__ = [
     "clustered_mean",
     "clustered_rate",
     "cohen_kappa",
+    "contributions",
     "detectable_difference",
     "fleiss_kappa",
     "holm",

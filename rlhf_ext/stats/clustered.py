@@ -60,6 +60,7 @@ def clustered_rate(
     confidence: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
+    contributed: bool = False,
 ) -> Estimate:
     """A rate with an interval that knows which answers share a prompt.
 
@@ -80,6 +81,8 @@ def clustered_rate(
             Confidence level, in (0, 1).
         resamples (`int`, *optional*, defaults to `10_000`), seed (`int`, *optional*, defaults to `0`):
             Bootstrap resamples; the same seed gives the same interval.
+        contributed (`bool`, *optional*, defaults to `False`):
+            Whether the values are [`contributions`] to a figure in [0, 1], such as macro-F1: they may lie outside of it.
 
     Returns:
         `Estimate`: the mean of the values, in [0, 1]; `n` is the number of rows used.
@@ -98,13 +101,14 @@ def clustered_rate(
 
     ```
     """
-    column, labels = _rates("values", values, clusters)
+    column, labels = _rates("values", values, clusters, contributed)
     used = column[~np.isnan(column)]
     if len(used) and np.isin(used, (0.0, 1.0)).all():
         kept = [label for label, value in zip(labels, column, strict=True) if value == value]
         rate = float(used.mean())
         return Estimate(rate, *wilson_ends(rate, _worth(used, kept), confidence), len(used), confidence)
-    return clustered_mean(column, labels, confidence, resamples, seed)
+    found = clustered_mean(column, labels, confidence, resamples, seed)
+    return _within(found, 0.0) if contributed else found
 
 
 def _worth(values: NDArray[np.float64], labels: Sequence[Hashable]) -> float:
@@ -127,6 +131,7 @@ def rate_difference(
     confidence: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
+    contributed: bool = False,
 ) -> Estimate:
     """The change of a rate on the same rows: [`paired_difference`], which also says something where no row changed.
 
@@ -143,6 +148,8 @@ def rate_difference(
             Confidence level, in (0, 1).
         resamples (`int`, *optional*, defaults to `10_000`), seed (`int`, *optional*, defaults to `0`):
             Bootstrap resamples; the same seed gives the same interval.
+        contributed (`bool`, *optional*, defaults to `False`):
+            Whether the values are [`contributions`] to a figure in [0, 1].
 
     Returns:
         `Estimate`: the mean of `after - before`, in [-1, 1]; `n` is the number of pairs used.
@@ -159,11 +166,12 @@ def rate_difference(
 
     ```
     """
-    (first, labels), (second, _) = _rates("before", before, clusters), _rates("after", after, None)
+    first, labels = _rates("before", before, clusters, contributed)
+    second, _ = _rates("after", after, None, contributed)
     found = paired_difference(first, second, labels, confidence, resamples, seed)
     change = second - first
     if len(set(change[~np.isnan(change)])) > 1:
-        return found
+        return _within(found, -1.0) if contributed else found
     groups = len({label for label, value in zip(labels, change, strict=True) if value == value})
     # A cluster that changes otherwise moves the mean by at most 1 from no change, and by 2 from one end to the other.
     reach = wilson(0, groups, confidence).high * (1 + abs(found.value))
@@ -172,10 +180,18 @@ def rate_difference(
     )
 
 
-def _rates(name: str, values: Scores, clusters: Clusters | None) -> tuple[NDArray[np.float64], list[Hashable]]:
+def _within(found: Estimate, lowest: float) -> Estimate:
+    """An interval cut at what the figure can be."""
+    low, high = (max(lowest, min(1.0, end)) for end in (found.low, found.high))
+    return Estimate(found.value, low, high, found.n, found.confidence)
+
+
+def _rates(
+    name: str, values: Scores, clusters: Clusters | None, contributed: bool
+) -> tuple[NDArray[np.float64], list[Hashable]]:
     column = as_column(name, values)
     outside = np.flatnonzero((column < 0) | (column > 1))
-    if len(outside):
+    if len(outside) and not contributed:
         raise ValueError(f"{name}[{outside[0]}] is {column[outside[0]]}; a rate has values in [0, 1], None or NaN")
     labels = list(range(len(column))) if clusters is None else list(clusters)
     check_lengths(name, len(column), "clusters", len(labels))

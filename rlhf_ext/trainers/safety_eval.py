@@ -180,7 +180,10 @@ class SafetyEvalCallback(TrainerCallback):
             labels = ids if column.per == "answer" else list(dict.fromkeys(ids))
             if all(value is None for value in column.values):
                 continue
-            estimate = (clustered_rate if column.kind == "rate" else clustered_mean)(column.values, labels)
+            if column.kind == "rate":
+                estimate = clustered_rate(column.values, labels, contributed=column.corpus)
+            else:
+                estimate = clustered_mean(column.values, labels)
             ends = (estimate.value, estimate.low, estimate.high)
             figures |= dict(zip(_names(prefix + column.name), ends, strict=True))
         return {**figures, f"{prefix}failed": answers.count(None) / len(answers)}

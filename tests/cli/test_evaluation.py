@@ -90,7 +90,11 @@ def test_an_endpoint_that_refuses_some_against_a_model_here(tiny, tmp_path, caps
 @pytest.mark.parametrize(
     ("options", "limits", "said"),
     [
-        (["--suite", "safty"], None, "There is no suite 'safty'; there are safety, and your own"),
+        (
+            ["--suite", "safty"],
+            None,
+            "There is no suite 'safty'; there are safety, instructions, automatic, and your own",
+        ),
         (["--suite", "small_suite:greedy", "--thresholds", "gone.yaml"], None, "gone.yaml"),
         (["--suite", "small_suite:greedy"], {"polite": {"min": 0.5}}, "no figure 'small.polite'"),
         (["--suite", "small_suite:greedy"], {"a_word": {"not_worse": True}}, "compares with a baseline"),
@@ -119,9 +123,9 @@ def test_a_model_that_is_not_there(tmp_path, capsys):
 
 
 def test_what_the_safety_suite_is_told(tiny):
-    from rlhf_ext.cli.evaluation import EvaluateArguments, _safety_settings
+    from rlhf_ext.cli.evaluation import EvaluateArguments, _settings
 
-    told = _safety_settings(EvaluateArguments(model=tiny, samples=2, judge=tiny))
+    told = _settings(EvaluateArguments(model=tiny, samples=2, judge=tiny))["safety"]
     assert told["samples"] == 2
     assert told["judge"](prompts=["How?"], completions=["I cannot help with that."]) != [1.0]
 
@@ -137,3 +141,64 @@ def test_what_the_safety_suite_is_told(tiny):
 def test_what_the_safety_suite_cannot_be_told(tiny, tmp_path, capsys, flags, words):
     assert main(["evaluate", "--model", tiny, "--output", str(tmp_path / "out"), *flags]) == 2
     assert words in complaint(capsys)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    words = ["owls", "bees", "ants", "eels"]
+    path.write_text(
+        "".join(json.dumps({"prompt": f"Tell me about {w}.", "answer": f"I like {w}."}) + "\n" for w in words)
+    )
+    return ["--suite", "automatic", "--data", str(path), "--reference", "answer"]
+
+
+def test_metrics_over_ones_own_rows(tiny, adapter, rows, tmp_path, gate, capsys):
+    metrics = f"rougeL,corpus_bleu,length,perplexity={tiny},kl={tiny}"
+    command = ["evaluate", "--model", adapter, "--baseline", tiny, *rows, "--metrics", metrics, "--chat"]
+    path = tmp_path / "limits.yaml"
+    path.write_text("automatic.corpus_bleu: {min: 0.5}\nautomatic.kl: {max: 1000}\n")
+    assert main([*command, "--output", str(tmp_path / "r"), "--thresholds", str(path)]) == 1
+    shown = capsys.readouterr().out
+    assert "BLEU of the corpus" in shown and "fails   automatic.corpus_bleu is" in shown
+    assert "automatic.kl" not in shown.split("fails")[-1]
+    figures = {one["name"]: one for one in json.loads((tmp_path / "r" / "report.json").read_text())["figures"]}
+    kl = figures["automatic.kl"]
+    assert kl["before"]["value"] == pytest.approx(0, abs=1e-4) and kl["after"]["value"] > 0.01
+    assert figures["automatic.perplexity"]["after"]["value"] > 1
+    line = json.loads((tmp_path / "r" / "automatic.jsonl").read_text().splitlines()[0])
+    assert "rougeL" in line["after_values"] and "corpus_bleu" not in line["after_values"]
+
+
+def test_instructions_beside_them(tiny, rows, tmp_path, capsys, monkeypatch):
+    from rlhf_ext.evaluation.instructions import InstructionsSuite, instruction_prompts
+
+    few = [case for case in instruction_prompts() if case.category == "question"]
+    monkeypatch.setattr("rlhf_ext.evaluation.instructions.instructions_suite", lambda **k: InstructionsSuite(few, **k))
+    rows[1] = "instructions,automatic"
+    command = ["evaluate", "--model", tiny, *rows, "--metrics", "token_f1", "--output", str(tmp_path / "r")]
+    assert main([*command, "--samples", "2"]) == 0
+    assert "Follows all constraints of a prompt, strict" in capsys.readouterr().out
+    names = {one["name"] for one in json.loads((tmp_path / "r" / "report.json").read_text())["measures"]}
+    assert {"instructions.prompt_strict", "instructions.instruction_loose", "automatic.token_f1"} <= names
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--metrics", "bleu"], "--metrics is for the suite automatic, and --suite is safety"),
+        (["--suite", "instructions", "--judge", "x"], "--judge is for the suite safety, and --suite is instructions"),
+        (["--suite", "automatic", "--metrics", "bleu"], "--data is needed"),
+        (["--suite", "automatic", "--data", "gone.jsonl"], "--metrics is needed"),
+        (["--suite", "automatic", "--data", "gone.jsonl", "--metrics", "bleu"], "No such file: gone.jsonl"),
+    ],
+)
+def test_what_automatic_needs(flags, words, tmp_path, capsys):
+    assert main(["evaluate", "--model", "no/such-model", "--output", str(tmp_path / "out"), *flags]) == 2
+    assert words in complaint(capsys)
+
+
+def test_a_column_that_is_not_there_is_said_before_a_model_is_loaded(rows, tmp_path, capsys):
+    command = ["evaluate", "--model", "no/such-model", *rows[:-2], "--metrics", "bleu"]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 2
+    assert "'bleu' reads the column 'reference', which is not there; the columns are answer" in complaint(capsys)

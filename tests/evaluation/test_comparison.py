@@ -131,3 +131,16 @@ def test_a_figure_without_clusters_takes_each_row_alone():
     figure = paired_figure(rate(OLD), rate(NEW))
     assert figure.name == "harm" and figure.difference == rate_difference(OLD, NEW)
     assert math.isfinite(figure.detectable) and paired_figure(rate([None]), rate([1])) is None
+
+
+def test_a_figure_of_the_corpus_is_made_of_what_cases_contribute():
+    def corpus(values):
+        return result([rate([0] * len(values)), rate(values, "f1", "higher", per="case", corpus=True)])
+
+    old, new = [0.5, 1.2, -0.1, 0.4] * 10, [1.0, 1.3, 0.6, 0.7] * 10
+    figure = compare(corpus(old), corpus(new))[1]
+    assert figure.before == clustered_rate(old, contributed=True) and figure.after.value == pytest.approx(0.9)
+    assert figure.difference == rate_difference(old, new, contributed=True) and figure.verdict == "better"
+    assert figure.p_value == sign_flip_test(old, new) and figure.unit == "%"
+    perfect = compare(corpus([1.0] * 20), corpus([1.0] * 20))[1]
+    assert perfect.after == wilson(20, 20) and perfect.note == "" and perfect.difference.low < -0.05

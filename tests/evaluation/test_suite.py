@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import math
 
 import pytest
 
@@ -73,6 +74,9 @@ def test_what_is_no_suite_or_has_a_wrong_argument_is_refused():
         ({"values": [], "kind": "share"}, "`kind` of the column 'x'"),
         ({"values": [], "better": "more"}, "`better` of the column 'x'"),
         ({"values": [], "per": "prompt"}, "`per` of the column 'x'"),
+        ({"values": [], "corpus": True}, "'x' is of the whole corpus: give `per='case'`, and no `by_category`"),
+        ({"values": [], "corpus": True, "per": "case", "by_category": True}, "no `by_category`"),
+        ({"values": [math.nan], "corpus": True, "per": "case"}, "has nan in row 0"),
     ],
 )
 def test_a_column_that_means_nothing_is_refused(parts, match):
@@ -88,3 +92,7 @@ def test_the_version_follows_everything_and_nothing_else():
     assert len({first, *variants}) == 4
     with pytest.raises(TypeError):
         version_of(CASES, judge=object())
+
+
+def test_what_cases_contribute_to_a_rate_may_lie_outside_of_it():
+    assert Column("x", "X", [1.4, 0.6], corpus=True, per="case").kind == "rate"
