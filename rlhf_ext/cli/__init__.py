@@ -23,7 +23,7 @@ commands:
   label    preferences from a language model that compares answers, or grades them
   revise   answers criticised and revised by a constitution, as data sets
   select   comparisons worth asking people about, chosen by active selection
-  feedback a page on which people compare, rate and rank answers (--items, --invite, --model, ...)
+  feedback a page on which people compare, rate and rank answers (--items, --invite, --model, ...); `ranking` ranks models by it
   reward   train a reward model
   validate measure a reward model on held-out preferences; with --thresholds, exit code 1 where it fails them
   dpo      DPO with graded preferences

@@ -11,6 +11,7 @@ from .bradley_terry import ELO, BradleyTerry, bradley_terry
 from .clustered import clustered_mean, clustered_rate, rate_difference
 from .estimate import Estimate
 from .judging import length_bias, position_bias, self_preference
+from .pairings import NotConnected
 from .pigeonhole import two_way_mean
 from .power import detectable_difference
 from .ranks import average_ranks
@@ -22,6 +23,7 @@ __all__ = [
     "ELO",
     "BradleyTerry",
     "Estimate",
+    "NotConnected",
     "Scores",
     "average_ranks",
     "bootstrap",

@@ -111,8 +111,8 @@ def bradley_terry(
 
     Raises:
         ValueError: If lengths differ, a probability is not in [0, 1], a model is compared with itself (the row is named),
-            nothing is left, the anchor is not among the models, or the models fall apart into groups that were never
-            compared (they are named).
+            nothing is left, or the anchor is not among the models.
+        NotConnected: A `ValueError`, if the models fall apart into groups that were never compared (they are named).
 
     Example:
     ```python
@@ -239,12 +239,13 @@ def _fit(counts: Floats, contrast: Floats | None = None, wanted: float = 0.0) ->
 def _step(hessian: Floats, gradient: Floats, contrast: Floats | None) -> Floats:
     """Newton's step, along what a contrast leaves free if there is one."""
     if contrast is None:
-        return np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+        return np.asarray(np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0], dtype=float)
     size = len(contrast)
     system = np.zeros((len(hessian), size + 1, size + 1))
     system[:, :size, :size] = hessian
     system[:, :size, size] = system[:, size, :size] = contrast
-    return np.linalg.solve(system, np.append(gradient, np.zeros((len(hessian), 1)), axis=1)[:, :, None])[:, :size, 0]
+    right = np.append(gradient, np.zeros((len(hessian), 1)), axis=1)[:, :, None]
+    return np.asarray(np.linalg.solve(system, right)[:, :size, 0], dtype=float)
 
 
 def _fit_where_joined(counts: Floats) -> Floats:

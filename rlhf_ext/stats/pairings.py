@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+class NotConnected(ValueError):
+    """Models that no chain of comparisons joins: nothing says which of them is stronger."""
+
+
 class Pairings:
     """Comparisons as numbers: the models in the order of their names, and what each row adds to the table of wins.
 
@@ -22,7 +26,8 @@ class Pairings:
             The caller's numbers of the rows, for messages.
 
     Raises:
-        ValueError: If a model is compared with itself, or the models fall apart into groups that were never compared.
+        ValueError: If a model is compared with itself.
+        NotConnected: If the models fall apart into groups that were never compared.
     """
 
     def __init__(self, first: Sequence[str], second: Sequence[str], wins: Floats, rows: Sequence[int]):
@@ -64,7 +69,7 @@ def _check_joined(counts: Floats, models: Sequence[str]) -> None:
         return
     groups = {tuple(name for name, one in zip(models, row, strict=True) if one) for row in together}
     said = " and ".join(f"({', '.join(group)})" for group in sorted(groups))
-    raise ValueError(
+    raise NotConnected(
         f"the models fall apart into groups that were never compared with one another, {said}: nothing says which group is "
         "stronger. Compare some across, or rank each group on its own."
     )

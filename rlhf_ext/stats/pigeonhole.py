@@ -65,11 +65,11 @@ def two_way_mean(
     if not len(kept):
         raise ValueError(f"values: all {len(column)} rows are None or NaN; no mean is left to estimate")
     used = column[kept]
-    labels = [[one[row] for row in kept.tolist()] for one in (clusters, other_clusters)]
-    sums = [(weights @ used, weights.sum(axis=1)) for weights in row_weights(labels, resamples, seed)]
+    kept_labels: list[Labels] = [[one[row] for row in kept.tolist()] for one in (clusters, other_clusters)]
+    sums = [(weights @ used, weights.sum(axis=1)) for weights in row_weights(kept_labels, resamples, seed)]
     with np.errstate(invalid="ignore"):
         means = np.concatenate([total / weight for total, weight in sums])
-    single = any(len(set(one)) == 1 for one in labels)
+    single = any(len(set(one)) == 1 for one in kept_labels)
     return percentile(float(used.mean()), means, len(used), confidence, unknown=single)
 
 
