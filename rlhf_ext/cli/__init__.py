@@ -28,6 +28,7 @@ commands:
   validate measure a reward model on held-out preferences; with --thresholds, exit code 1 where it fails them
   dpo      DPO with graded preferences
   ppo      PPO against a reward model
+  harness  suites as tasks of lm-eval (export), and its results as a report (read)
   evaluate suites put to a model, and to a baseline; with --thresholds, exit code 1 where a release gate fails
 
 `rlhf-ext COMMAND --help` lists a command's fields.
@@ -47,6 +48,7 @@ _COMMANDS = {
     "dpo": "training",
     "ppo": "training",
     "evaluate": "evaluation",
+    "harness": "harness",
 }
 
 
