@@ -93,7 +93,8 @@ def _read_task(task: str, found: Mapping[str, Any], samples: Path | None, read: 
         if not math.isfinite(value):
             read.notes.append(f"{task}: {name} is {value}, and left out.")
             continue
-        read.measures.append(_measure(task, name, value, error, _size(found, task)))
+        share = name.partition(",")[0] in _shares(found["configs"][task])
+        read.measures.append(_measure(task, name, value, error, _size(found, task), share))
     if rest and samples is None:
         read.notes.append(
             f"{task}: no samples (run lm_eval with --log_samples), so intervals from its standard errors."
@@ -117,11 +118,17 @@ def metrics_of(values: Mapping[str, Any]) -> dict[str, tuple[float, float | None
     return found
 
 
-def _measure(task: str, name: str, value: float, error: float | None, n: int) -> Measure:
+def _shares(config: Mapping[str, Any]) -> set[str]:
+    """Metrics that are means over documents. A figure over all answers at once that is 0 is no share of documents."""
+    listed = config.get("metric_list") or [{"metric": name, "aggregation": "mean"} for name in ("acc", "acc_norm")]
+    return {str(one["metric"]) for one in listed if one.get("aggregation") == "mean"}
+
+
+def _measure(task: str, name: str, value: float, error: float | None, n: int, share: bool) -> Measure:
     note = FROM_STDERR
     if error is None:
         estimate, note = Estimate(value, -math.inf, math.inf, n), NO_STDERR
-    elif error == 0 and value in (0.0, 1.0):
+    elif share and error == 0 and value in (0.0, 1.0):
         # All yes or all no: the standard error of 0 says nothing of what other documents would give.
         estimate, note = wilson(round(value * n), n), f"All {n:,} documents alike: Wilson's interval"
     else:

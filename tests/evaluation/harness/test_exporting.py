@@ -74,7 +74,7 @@ def test_lm_eval_finds_what_our_runner_finds_on_the_safety_suite(long_reader, tm
         assert found[f"{name},none"] == pytest.approx(estimates[f"safety.{name}"].value, abs=1e-9), name
     # Read back, the suite measures the answers anew: every figure has its interval, and the name that it has with us.
     read = read_results(tmp_path / "results")
-    assert not read.measures and read.results[0].estimates() == {name: one for name, one in estimates.items()}
+    assert not read.measures and read.results[0].estimates() == estimates
 
 
 def test_several_samples_are_documents_of_their_own(tiny, tmp_path):
