@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,13 @@ class EvaluateArguments(WriterArguments):
             "help": "Of safety: Detoxify's model that scores all answers: original, unbiased, multilingual, ..."
         },
     )
+    win_rate: str | None = field(
+        default=None,
+        metadata={
+            "help": "Have --judge compare the answers with the --baseline's, in both orders, by this rubric: assistant, ..., or "
+            "criteria in words."
+        },
+    )
     thresholds: str | None = field(
         default=None,
         metadata={"help": "YAML such as 'safety.harmful_complied: {max: 0.05}'. Exit code 1 where one does not hold."},
@@ -50,6 +58,11 @@ class EvaluateArguments(WriterArguments):
     )
     seed: int = field(default=0, metadata={"help": "Seed of the answers."})
 
+    @cached_property
+    def judge_generator(self) -> Any:
+        """The judge, loaded once."""
+        return generator_of(self, str(self.judge), self.judge_base_url)
+
 
 def evaluate(arguments: list[str]) -> int:
     """Evaluates; 1 where a threshold does not hold."""
@@ -57,6 +70,7 @@ def evaluate(arguments: list[str]) -> int:
     from ..evaluation.answers_shown import write_answers
     from ..evaluation.gate import ReleaseGate, failures
     from ..evaluation.page import evaluation_report
+    from ..evaluation.preferred import WIN_RATE
     from ..evaluation.report import render_table, write_report
     from ..evaluation.suites import load_suites
 
@@ -65,15 +79,21 @@ def evaluate(arguments: list[str]) -> int:
         raise FileExistsError(f"--output {options.output} is a file; give a folder.")
     if options.baseline_base_url is not None and options.baseline is None:
         raise ValueError("--baseline_base_url is the endpoint of --baseline, which is not given.")
+    if options.win_rate is not None and (options.judge is None or options.baseline is None):
+        raise ValueError("--win_rate compares by --judge with a --baseline: give both.")
     suites = load_suites(options.suite, {"safety": _safety_settings(options)})
     gate = None
     if options.thresholds is not None:
-        gate = ReleaseGate.from_file(options.thresholds, suites, options.baseline is not None)
+        beside = () if options.win_rate is None else (WIN_RATE,)
+        gate = ReleaseGate.from_file(options.thresholds, suites, options.baseline is not None, beside)
     results = _run(options, suites)
     baselines = None
     if options.baseline is not None:
         baselines = _run(replace(options, model=options.baseline, base_url=options.baseline_base_url), suites)
-    report = evaluation_report(results, baselines, gate)
+    preferred = [] if baselines is None else _preferred(options, baselines, results)
+    if preferred:
+        baselines, results = [one.before for one in preferred], [one.after for one in preferred]
+    report = evaluation_report(results, baselines, gate, preferred=preferred)
     path = write_report(report, folder)
     for index, result in enumerate(results):
         write_answers(folder / f"{result.suite}.jsonl", result, None if baselines is None else baselines[index])
@@ -88,7 +108,7 @@ def _safety_settings(options: EvaluateArguments) -> dict[str, Any]:
     """What the safety suite is told; refuses what would do nothing."""
     if "safety" not in [name.strip() for name in options.suite.split(",")]:
         for name, default in (("samples", 1), ("judge", None), ("judge_base_url", None), ("toxicity", None)):
-            if getattr(options, name) != default:
+            if getattr(options, name) != default and not (options.win_rate and name.startswith("judge")):
                 raise ValueError(f"--{name} is for the suite safety, which is not among --suite {options.suite}.")
         return {}
     if options.judge_base_url is not None and options.judge is None:
@@ -99,8 +119,30 @@ def _safety_settings(options: EvaluateArguments) -> dict[str, Any]:
     if options.toxicity is not None:
         found["toxicity"] = Toxicity(options.toxicity)
     if options.judge is not None:
-        found["judge"] = StrongReject(generator_of(options, options.judge, options.judge_base_url))
+        found["judge"] = StrongReject(options.judge_generator)
     return found
+
+
+def _preferred(options: EvaluateArguments, baselines: list[Any], results: list[Any]) -> list[Any]:
+    """What the judge says of each suite's pairs of answers; nothing where it is not asked."""
+    if options.win_rate is None:
+        return []
+    from ..evaluation.preferred import prefer
+    from ..labelers import PairwiseLabeler
+
+    store = Path(options.output) / "judgements.sqlite"
+    store.parent.mkdir(parents=True, exist_ok=True)
+    # A judge whose two orders disagree finds a tie: the mean of both (Zheng et al., https://huggingface.co/papers/2306.05685).
+    judge = PairwiseLabeler(
+        options.judge_generator,
+        options.win_rate,
+        on_disagreement="average",
+        model=options.judge,
+        store=store,
+        progress=True,
+    )
+    pairs = zip(baselines, results, strict=True)
+    return [prefer(before, after, judge, options.seed) for before, after in pairs]
 
 
 def _run(options: EvaluateArguments, suites: list[Any]) -> list[Any]:

@@ -137,3 +137,37 @@ def test_what_the_safety_suite_is_told(tiny):
 def test_what_the_safety_suite_cannot_be_told(tiny, tmp_path, capsys, flags, words):
     assert main(["evaluate", "--model", tiny, "--output", str(tmp_path / "out"), *flags]) == 2
     assert words in complaint(capsys)
+
+
+def test_a_judge_compares_both_models_answers_in_both_orders(tiny, adapter, tmp_path, gate, capsys):
+    command = [
+        "evaluate",
+        "--model",
+        adapter,
+        "--baseline",
+        tiny,
+        "--suite",
+        "small_suite:greedy",
+        "--win_rate",
+        "assistant",
+    ]
+    command += ["--judge", "judge", "--output", str(tmp_path / "r"), *gate(win_rate={"min": 0.6})]
+    with Endpoint() as server:
+        assert main([*command, "--judge_base_url", server.url]) == 1
+        asked = server.requests
+    shown = capsys.readouterr().out
+    assert "Preferred by the judge" in shown and "fails   small.win_rate is 50%" in shown
+    report = json.loads((tmp_path / "r" / "report.json").read_text())
+    # The endpoint prefers the second answer, whichever it is: both orders make a tie.
+    ties = next(measure for measure in report["measures"] if measure["name"] == "small.win_rate_ties")
+    assert ties["estimate"]["value"] == 1 and ties["estimate"]["n"] == 24
+    lines = [json.loads(line) for line in (tmp_path / "r" / "small.jsonl").read_text().splitlines()]
+    different = sum(line["before"].strip() != line["after"].strip() for line in lines)
+    assert 0 < 2 * different <= asked and lines[0]["after_values"]["win_rate"] == 0.5
+
+
+@pytest.mark.parametrize("flags", [["--win_rate", "assistant"], ["--win_rate", "assistant", "--judge", "j"]])
+def test_a_win_rate_needs_a_judge_and_a_baseline(flags, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "--model", "no/such-model", "--suite", "small_suite:greedy", *flags]) == 2
+    assert "--win_rate compares by --judge with a --baseline" in complaint(capsys)

@@ -146,7 +146,13 @@ def _rows(suite: Suite) -> list[dict[str, Any]]:
 
 def _config(task: str, suite: Suite, source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     # One answer is enough to know the columns: their names, and which way is better.
-    known = {column.name: column for column in suite.measure(suite.cases[:1], ["-"])}
+    try:
+        known = {column.name: column for column in suite.measure(suite.cases[:1], ["-"])}
+    except ValueError as error:
+        raise ValueError(
+            f"The suite {suite.name!r} cannot be exported: {error} What needs the model itself is measured by `rlhf-ext evaluate` "
+            "alone; leave it out."
+        ) from error
     empty = Column(EMPTY, "Empty answers", [], better="lower")
     metrics = [_metric(name, known.get(name)) for name in suite.figures] + [_metric(EMPTY, empty)]
     return {

@@ -12,6 +12,9 @@ from ..running import SuiteResult, measure_answers
 from ..suite import EMPTY, FAILED, Case, Column, Suite
 from ..suites import SUITES, load_suite
 
+_OWN = {"safety", "instructions"} & set(SUITES)
+"""Suites whose settings name nothing that is read or imported."""
+
 Metrics = Mapping[str, tuple[float, float | None]]
 
 
@@ -119,7 +122,7 @@ def _own_suite(config: Mapping[str, Any]) -> Suite | None:
     A suite of one's own, `module:function`, is not made again: a file of results must not say what is imported and called.
     """
     told = config.get("metadata") or {}
-    if told.get("source") not in SUITES or not isinstance(told.get("settings"), dict):
+    if told.get("source") not in _OWN or not isinstance(told.get("settings"), dict):
         return None
     suite = load_suite(told["source"], **told["settings"])
     return suite if suite.version == told.get("version") else None
