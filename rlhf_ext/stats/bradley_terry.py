@@ -83,7 +83,8 @@ def bradley_terry(
     slider as it is: the model then says what share of the votes each would take, and needs no further parameter. The model
     of Davidson ("On Extending the Bradley-Terry Model to Accommodate Ties in Paired Comparison Experiments", JASA 65, 1970)
     has one for how often ties come; where all pairs are compared equally often both rank alike. Counting ties as halves makes
-    the likelihood's own standard errors too large, so the intervals are not from them: they resample clusters.
+    the likelihood's own standard errors too large, so the intervals are not from them: they resample clusters, corrected for the
+    bias of strengths away from 0 (Efron 1987).
 
     Strengths are finite where no group of models took everything from the rest (Ford, American Mathematical Monthly 64, 1957).
     Where one did, a ridge (a normal prior with a deviation of ten logits) keeps the numbers finite, and decides them; the
@@ -169,7 +170,7 @@ def _assembled(
         """`up` and `down`: whether the data set an end on that side."""
         value = float(contrast @ values)
         if up and down:
-            return percentile(value, drawn @ contrast, n, confidence, unknown=single)
+            return percentile(value, drawn @ contrast, n, confidence, unknown=single, corrected=True)
         low = _profile_end(counts * worth, contrast, value, -1, confidence) if down and not single else -math.inf
         high = _profile_end(counts * worth, contrast, value, 1, confidence) if up and not single else math.inf
         return Estimate(value, low, high, n, confidence)

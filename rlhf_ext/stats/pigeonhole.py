@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -100,16 +101,30 @@ def row_weights(labels: Sequence[Labels], resamples: int, seed: int) -> Iterator
         yield weights
 
 
-def percentile(value: float, found: NDArray[Any], n: int, confidence: float = 0.95, unknown: bool = False) -> Estimate:
+def percentile(
+    value: float,
+    found: NDArray[Any],
+    n: int,
+    confidence: float = 0.95,
+    unknown: bool = False,
+    corrected: bool = False,
+) -> Estimate:
     """An estimate whose interval holds the middle of what resamples gave.
 
-    Infinite where that is unknown, or where more than a twentieth of them gave nothing (NaN): the data cannot say.
+    `corrected` takes the middle that the value's place among them asks for, where resampling is biased as the value itself is
+    (the BC interval of Efron, "Better Bootstrap Confidence Intervals", JASA 82, 1987). Infinite where the middle is unknown,
+    or where more than a twentieth of the resamples gave nothing (NaN): the data cannot say.
     """
     check_confidence(confidence)
     finite = found[np.isfinite(found)]
     if unknown or len(finite) < 0.95 * len(found):
         return Estimate(value, -math.inf, math.inf, n, confidence)
-    low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
+    normal, shares = NormalDist(), [(1 - confidence) / 2, (1 + confidence) / 2]
+    if corrected:
+        below, edge = ((finite < value).mean() + (finite <= value).mean()) / 2, 0.5 / len(finite)
+        shift = 2 * normal.inv_cdf(min(max(float(below), edge), 1 - edge))
+        shares = [normal.cdf(shift + normal.inv_cdf(share)) for share in shares]
+    low, high = np.quantile(finite, shares)
     # The value of all rows may lie just outside of a percentile interval that has next to no width.
     return Estimate(value, min(float(low), value), max(float(high), value), n, confidence)
 

@@ -1,8 +1,12 @@
 """lm-eval, run as its command line does, on a task from a folder."""
 
+import os
+
 from lm_eval import simple_evaluate
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
+
+os.environ["DISABLE_MULTIPROC"] = "1"  # lm-eval's bootstrap forks a process a core, after threads have started
 
 
 def run(model, task, folder, output, chat=True, samples=True, **settings):
