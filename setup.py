@@ -26,6 +26,7 @@ EXTRAS = {
         "sqlalchemy>=2.0",
     ],
     "postgres": ["psycopg[binary]>=3.2"],
+    "harness": ["lm-eval>=0.4.9"],
     "quant": ["bitsandbytes>=0.50"],
     "demo": ["gguf>=0.19"],
     "test": [
@@ -39,7 +40,7 @@ EXTRAS = {
         "playwright>=1.50",
     ],
 }
-for name in ("safety", "eval", "label", "ui", "postgres"):  # tested with the real thing
+for name in ("safety", "eval", "harness", "label", "ui", "postgres"):  # tested with the real thing
     EXTRAS["test"] += EXTRAS[name]
 EXTRAS["all"] = sorted({package for name, group in EXTRAS.items() if name != "test" for package in group})
 

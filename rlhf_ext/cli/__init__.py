@@ -23,11 +23,12 @@ commands:
   label    preferences from a language model that compares answers, or grades them
   revise   answers criticised and revised by a constitution, as data sets
   select   comparisons worth asking people about, chosen by active selection
-  feedback a page on which people compare, rate and rank answers (--items, --invite, --model, ...)
+  feedback a page on which people compare, rate and rank answers (--items, --invite, --model, ...); `ranking` ranks models by it
   reward   train a reward model
   validate measure a reward model on held-out preferences; with --thresholds, exit code 1 where it fails them
   dpo      DPO with graded preferences
   ppo      PPO against a reward model
+  harness  suites as tasks of lm-eval (export), and its results as a report (read)
   evaluate suites put to a model, and to a baseline; with --thresholds, exit code 1 where a release gate fails
 
 `rlhf-ext COMMAND --help` lists a command's fields.
@@ -47,6 +48,7 @@ _COMMANDS = {
     "dpo": "training",
     "ppo": "training",
     "evaluate": "evaluation",
+    "harness": "harness",
 }
 
 

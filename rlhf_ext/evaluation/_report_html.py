@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from ._report_examples import examples_html
 from ._report_style import STYLE
 from ._report_svg import curve_svg, forests_html, plot_svg
-from ._report_types import Example, Figure, Measure, Report, Stage
+from ._report_types import Example, Figure, Matrix, Measure, Report, Stage
 from ._report_words import (
     SYMBOLS,
     by_group,
@@ -21,6 +21,7 @@ from ._report_words import (
     level_of,
     measure_numbers,
     minus,
+    number_of,
     numbers_of,
     power_text,
 )
@@ -43,6 +44,7 @@ def render_html(report: Report) -> str:
         _section("Release gate", _measures_html(report.gate)),
         _section("Results", _results_html(report.figures)),
         _section("Measures", _measures_html(report.measures)),
+        _section("Tables", "".join(_matrix_html(matrix) for matrix in report.matrices)),
         _section("What to keep in mind", _list_html([*report.notes, *cautions_of(report.figures, report.measures)])),
         _section("The changes, drawn", forests_html(report.figures)),
         _section("By category", _breakdown_html(report.breakdown)),
@@ -180,6 +182,23 @@ def _measure_html(measure: Measure, asked: bool) -> str:
             else ""
         )
         + "</tr>"
+    )
+
+
+def _matrix_html(matrix: Matrix) -> str:
+    head = "".join(f"<th scope='col'>{escaped(name)}</th>" for name in matrix.columns)
+    rows = []
+    for name, cells in zip(matrix.rows, matrix.cells, strict=True):
+        shown = [("–", "", 0) if cell is None else (*number_of(cell, matrix.unit), cell.n) for cell in cells]
+        texts = [
+            f"<td data-label='{escaped(column)}'><b>{minus(value)}</b> <small>{minus(interval)}"
+            f"{f' n&nbsp;=&nbsp;{n:,}' if n else ''}</small></td>"
+            for column, (value, interval, n) in zip(matrix.columns, shown, strict=True)
+        ]
+        rows.append(f"<tr><th scope='row'>{escaped(name)}</th>{''.join(texts)}</tr>")
+    return (
+        f"<h3>{escaped(matrix.title)}</h3><div class='wide'><table class='results'><thead><tr><td></td>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

@@ -33,6 +33,7 @@ tr > :last-child { padding-right: 0; } small { display: block; font-size: .82rem
 .inner { margin: .4rem 0 0; border-color: var(--line); } .inner > summary { font-weight: 550; }
 .count { color: var(--soft); font-size: .85rem; font-weight: 400; margin-left: .3rem; }
 h3.part { font-size: 1rem; color: var(--ink); margin: 2rem 0 .8rem; } h3.part:first-child { margin-top: 0; }
+.wide { overflow-x: auto; } h3 + .wide { margin-bottom: 1.6rem; }
 .small td, .small th { padding-top: .45rem; padding-bottom: .45rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 2.5rem 3rem; }
 figure { margin: 0; max-width: 34rem; } figcaption { font-size: .92rem; font-weight: 550; margin-bottom: .7rem; }

@@ -8,8 +8,17 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from ._report_types import Measure, Report
-from ._report_words import by_group, cautions_of, level_of, measure_numbers, numbers_of, score_text, visible
+from ._report_types import Matrix, Measure, Report
+from ._report_words import (
+    by_group,
+    cautions_of,
+    level_of,
+    measure_numbers,
+    number_of,
+    numbers_of,
+    score_text,
+    visible,
+)
 
 
 def render_table(report: Report, width: int | None = None) -> str:
@@ -28,6 +37,8 @@ def render_table(report: Report, width: int | None = None) -> str:
     gate = ["", "Release gate", "", *_measure_lines(report.gate, _width(width))] if report.gate else []
     if report.measures:
         title += ["", *_measure_lines(report.measures, _width(width))]
+    for matrix in report.matrices:
+        title += ["", visible(matrix.title), "", *_matrix_lines(matrix)]
     if not report.figures:
         return "\n".join([*title, *gate] if report.measures else [*title, "", "No measures."])
     rows = [["measure", "before", "after", f"change {level_of(report.figures)}", "verdict"]]
@@ -62,6 +73,14 @@ def _measure_lines(measures: Sequence[Measure], width: int) -> list[str]:
     for text in cautions_of([], measures):
         lines += ["", *_wrap(text, width)]
     return lines
+
+
+def _matrix_lines(matrix: Matrix) -> list[str]:
+    rows = [["", *map(visible, matrix.columns)]]
+    for name, cells in zip(matrix.rows, matrix.cells, strict=True):
+        rows.append([visible(name), *("–" if c is None else " ".join(number_of(c, matrix.unit)) for c in cells)])
+    widths = [max(_cells(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(_pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def render_side_by_side(report: Report, count: int = 3, width: int | None = None) -> str:

@@ -201,6 +201,37 @@ class Intervals:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """A table of estimates by row and column, such as of each model against each other.
+
+    Args:
+        title (`str`):
+            What a cell is.
+        rows (`list[str]`), columns (`list[str]`):
+            Names.
+        cells (`list[list[Estimate | None]]`):
+            One list a row; `None` where there is nothing.
+        unit (`Literal["", "%"]`, *optional*, defaults to `""`):
+            `"%"` shows rates as percentages.
+
+    Raises:
+        ValueError: If there is not a cell for each row and column.
+    """
+
+    title: str
+    rows: list[str]
+    columns: list[str]
+    cells: list[list[Estimate | None]]
+    unit: Literal["", "%"] = ""
+
+    def __post_init__(self) -> None:
+        if [len(row) for row in self.cells] != [len(self.columns)] * len(self.rows):
+            raise ValueError(
+                f"matrix {self.title!r} needs {len(self.rows)} rows of {len(self.columns)} cells, got {[len(r) for r in self.cells]}"
+            )
+
+
+@dataclass(frozen=True)
 class Stage:
     """One step of the run: its name, how many seconds it took, and what came of it in a sentence."""
 
@@ -232,6 +263,8 @@ class Report:
             What was asked of the model before it may be shipped, and whether it is so. Shown first.
         breakdown (`list[Figure]`, *optional*):
             Figures by category, for looking into.
+        matrices (`list[Matrix]`, *optional*):
+            Tables by row and column, below the measures.
 
     Example:
     ```python
@@ -258,6 +291,7 @@ class Report:
     plots: list[Curve | Intervals] = field(default_factory=list)
     gate: list[Measure] = field(default_factory=list)
     breakdown: list[Figure] = field(default_factory=list)
+    matrices: list[Matrix] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Dicts, lists, strings and numbers, ready for JSON: a number that is not finite is `None`."""
@@ -279,6 +313,7 @@ class Report:
             "plots": _plot_from,
             "gate": _measure_from,
             "breakdown": _figure_from,
+            "matrices": _matrix_from,
         }
         made: dict[str, Any] = dict(fields)
         made.update({key: [make(item) for item in fields.get(key, [])] for key, make in makers.items()})
@@ -306,6 +341,11 @@ def _plot_from(fields: Mapping[str, Any]) -> Curve | Intervals:
 
 def _measure_from(fields: Mapping[str, Any]) -> Measure:
     return Measure(**{**fields, "estimate": fields["estimate"] and Estimate.from_dict(fields["estimate"])})
+
+
+def _matrix_from(fields: Mapping[str, Any]) -> Matrix:
+    cells = [[cell and Estimate.from_dict(cell) for cell in row] for row in fields["cells"]]
+    return Matrix(**{**fields, "cells": cells})
 
 
 def _figure_from(fields: Mapping[str, Any]) -> Figure:

@@ -66,8 +66,11 @@ def _number(estimate: Estimate, style: str, unit: str) -> tuple[str, str]:
         return shown if re.search("[1-9]", shown) else shown.lstrip("+-")
 
     ends = (estimate.low, estimate.high)
-    interval = f"[{text(ends[0])}, {text(ends[1])}]" if all(map(math.isfinite, ends)) else "[unknown]"
-    return text(estimate.value) + unit, interval
+    if not any(map(math.isfinite, ends)):
+        return text(estimate.value) + unit, "[unknown]"
+    # An end that the data do not set: a model that never lost has no upper one.
+    low, high = (text(x) if math.isfinite(x) else "no end" for x in ends)
+    return text(estimate.value) + unit, f"[{low}, {high}]"
 
 
 def power_text(figure: Figure) -> str:

@@ -43,6 +43,8 @@ class ReleaseGate(Limits):
             What is run: their figures, `failed` and `empty` can be asked for as `suite.figure`, changes as `suite.figure.change`.
         baseline (`bool`, *optional*, defaults to `False`):
             Whether there is a model to compare with.
+        figures (`Sequence[str]`, *optional*):
+            Figures that are measured beside each suite's own: [`~rlhf_ext.evaluation.preferred.WIN_RATE`].
 
     Raises:
         ValueError: If a figure or key is unknown (the known ones are named), a bound is no number, or a comparison is asked
@@ -70,8 +72,16 @@ class ReleaseGate(Limits):
     keys = ("min", "max", "interval", "not_worse")
     whole_interval = True
 
-    def __init__(self, limits: Mapping[str, Any], suites: Sequence[Suite], baseline: bool = False):
-        self._known = {f"{suite.name}.{name}" for suite in suites for name in (*suite.figures, FAILED, EMPTY)}
+    def __init__(
+        self,
+        limits: Mapping[str, Any],
+        suites: Sequence[Suite],
+        baseline: bool = False,
+        figures: Sequence[str] = (),
+    ):
+        self._known = {
+            f"{suite.name}.{name}" for suite in suites for name in (*suite.figures, FAILED, EMPTY, *figures)
+        }
         self._suites = [suite.name for suite in suites]
         super().__init__(limits)
         for name, limit in self.limits.items():

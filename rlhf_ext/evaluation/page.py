@@ -9,6 +9,7 @@ from .. import __version__
 from .answers_shown import examples
 from .comparison import compare, compare_categories, measures, plots
 from .gate import ReleaseGate
+from .preferred import Preferred
 from .report import Report
 from .running import SuiteResult
 from .suite import EMPTY, FAILED
@@ -19,6 +20,7 @@ def evaluation_report(
     baselines: Sequence[SuiteResult] | None = None,
     gate: ReleaseGate | None = None,
     title: str = "Evaluation",
+    preferred: Sequence[Preferred] = (),
 ) -> Report:
     """A page on one model, or on a model against a baseline.
 
@@ -31,6 +33,9 @@ def evaluation_report(
             What is asked of the model.
         title (`str`, *optional*, defaults to `"Evaluation"`):
             Of the page.
+        preferred (`Sequence[Preferred]`, *optional*):
+            What a judge said of the pairs of answers, from [`~rlhf_ext.evaluation.preferred.prefer`]; its results are to be
+            among `results` and `baselines`.
 
     Returns:
         [`~rlhf_ext.evaluation.report.Report`]: to be shown or written by [`~rlhf_ext.evaluation.report.write_report`]. Its
@@ -46,11 +51,13 @@ def evaluation_report(
         title=title,
         subtitle=f"{subtitle}, on {' and '.join(_size_of(result) for result in results)}",
         figures=figures,
-        measures=[] if baselines is not None else [one for result in results for one in measures(result)],
+        measures=[one for given in preferred for one in given.measures]
+        + ([] if baselines is not None else [one for result in results for one in measures(result)]),
         plots=[] if baselines is not None else [plot for result in results for plot in plots(result)],
         examples=[example for old, new in pairs for example in examples(new, old)],
         settings=_settings(results, baselines),
-        notes=[note for old, new in pairs for note in _notes(old, new)],
+        notes=[note for old, new in pairs for note in _notes(old, new)]
+        + [note for given in preferred for note in given.notes],
         gate=[] if gate is None else gate.check(results, figures),
         breakdown=[figure for old, new in pairs if old is not None for figure in compare_categories(old, new)],
     )

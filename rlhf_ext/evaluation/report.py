@@ -13,13 +13,14 @@ from pathlib import Path
 
 from ._report_html import render_html
 from ._report_text import render_side_by_side, render_table
-from ._report_types import Curve, Example, Figure, Intervals, Measure, Report, Stage
+from ._report_types import Curve, Example, Figure, Intervals, Matrix, Measure, Report, Stage
 
 __all__ = [
     "Curve",
     "Example",
     "Figure",
     "Intervals",
+    "Matrix",
     "Measure",
     "Report",
     "Stage",

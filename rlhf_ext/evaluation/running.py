@@ -165,7 +165,7 @@ def run_suite(
             raise ValueError(f"{name} answered none of the {len(answers)} prompts of {suite.name!r}: {failures[0]}")
 
         def columns(missing: list[int]) -> list[list[dict[str, Any]]]:
-            return [[asdict(column) for column in _measure(suite, answers)] for _ in missing]
+            return [[asdict(column) for column in measure_answers(suite, answers)] for _ in missing]
 
         if failures:  # the next call asks them again
             (plain,) = columns([0])
@@ -228,8 +228,21 @@ def _seed_of(seed: int, case: Case, sample: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {sample} {case.id}".encode()).digest()[:4])
 
 
-def _measure(suite: Suite, answers: Sequence[str | None]) -> list[Column]:
-    """The suite's columns with a value for every answer or case, None where there was nothing to measure."""
+def measure_answers(suite: Suite, answers: Sequence[str | None]) -> list[Column]:
+    """The suite's columns with a value for every answer or case, None where there was nothing to measure.
+
+    Args:
+        suite ([`~rlhf_ext.evaluation.suite.Suite`]):
+            What measures.
+        answers (`list[str | None]`):
+            `samples` answers a case, one case after another; `None` where none could be generated.
+
+    Returns:
+        `list[Column]`: those of the suite, then `failed` and `empty`.
+
+    Raises:
+        ValueError: If `measure` gives something that is no column of the suite's.
+    """
     owners = [index for index in range(len(suite.cases)) for _ in range(suite.samples)]
     present = [row for row, answer in enumerate(answers) if answer is not None]
     whole = list(dict.fromkeys(owners[row] for row in present))

@@ -160,6 +160,9 @@ class PairwiseLabeler(JudgeLabeler):
     ) -> list[float | None]:
         """p(first is better) for each row, None where it abstains; equal answers are a tie.
 
+        A judge that finds two answers even makes no label of them. Here that is 0.5, as win rates count it, where the orders
+        are averaged (`on_disagreement="average"`); otherwise it abstains.
+
         Raises:
             BudgetUsedUp: If the budget does not reach.
         """
@@ -170,6 +173,9 @@ class PairwiseLabeler(JudgeLabeler):
         for pair, verdict in zip(open_pairs, verdicts, strict=True):
             if verdict.reason == UNFINISHED:
                 raise BudgetUsedUp("The judge's budget is used up before all answers were compared.")
+            even = verdict.shown is not None and round(verdict.p, 6) == 0.5
+            if even and self.on_disagreement == "average":
+                continue
             found[pair.row] = None if self._abstains(verdict) else verdict.p
         return found
 

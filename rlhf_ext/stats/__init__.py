@@ -7,10 +7,13 @@ says how many were used. Nothing is ever counted as 0.
 
 from .agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
 from .bootstraps import Scores, bootstrap, bootstrap_mean, paired_difference
+from .bradley_terry import ELO, BradleyTerry, bradley_terry
 from .clustered import clustered_mean, clustered_rate, rate_difference
 from .contributions import contributions
 from .estimate import Estimate
 from .judging import length_bias, position_bias, self_preference
+from .pairings import NotConnected
+from .pigeonhole import two_way_mean
 from .power import detectable_difference
 from .ranks import average_ranks
 from .rates import rule_of_three, wilson
@@ -18,11 +21,15 @@ from .significance import holm, sign_flip_test
 from .win_rate import length_controlled_win_rate, win_rate
 
 __all__ = [
+    "ELO",
+    "BradleyTerry",
     "Estimate",
+    "NotConnected",
     "Scores",
     "average_ranks",
     "bootstrap",
     "bootstrap_mean",
+    "bradley_terry",
     "clustered_mean",
     "clustered_rate",
     "cohen_kappa",
@@ -39,6 +46,7 @@ __all__ = [
     "rule_of_three",
     "self_preference",
     "sign_flip_test",
+    "two_way_mean",
     "wilson",
     "win_rate",
 ]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstraps import Scores, as_column, bootstrap, check_lengths, paired_difference
+from .bootstraps import Scores, as_column, bootstrap, check_lengths
+from .clustered import clustered_rate
 from .estimate import Estimate
 from .logistic import rate_at_zero
 
@@ -27,7 +28,8 @@ def win_rate(
 
     A judge moved by which answer it sees first must have been asked both ways, as a
     [`~rlhf_ext.types.PairwiseJudge`] is. Answers that win by their length alone are found by
-    [`length_controlled_win_rate`].
+    [`length_controlled_win_rate`]. Where each pair is won or lost, without ties, the interval is that of
+    [`clustered_rate`] (Wilson's): resampling ten wins of ten would show no doubt.
 
     Args:
         probabilities (`list[float | None]` or 1-D array):
@@ -58,7 +60,7 @@ def win_rate(
     wins = probability_column("probabilities", probabilities)
     if np.isnan(wins).all():
         raise ValueError(f"the judge abstained from all {len(wins)} pairs; there is no win rate")
-    return paired_difference(np.zeros(len(wins)), wins, clusters, confidence, resamples, seed)
+    return clustered_rate(wins, clusters, confidence, resamples, seed)
 
 
 def length_controlled_win_rate(

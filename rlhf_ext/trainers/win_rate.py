@@ -16,7 +16,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.utils import logging
 
 from ..generation import LocalGenerator, check_sampling
-from ..rewards.calling import Signed, like_prompt
+from ..rewards.calling import Signed, checked_probabilities, like_prompt
 from ..types import Completion, PairwiseJudge, Prompt, text_of
 from .policy_texts import (
     log_beside,
@@ -27,7 +27,7 @@ from .policy_texts import (
     run_sampling,
     shared_out,
 )
-from .win_rate_figures import CONTROLLED, WIN_RATE, checked_probabilities, win_rate_figures
+from .win_rate_figures import CONTROLLED, WIN_RATE, win_rate_figures
 
 logger = logging.get_logger(__name__)
 

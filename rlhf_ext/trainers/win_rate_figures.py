@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 from transformers.utils import logging
 
 from ..stats import Estimate, length_controlled_win_rate, win_rate
@@ -16,24 +14,6 @@ logger = logging.get_logger(__name__)
 
 WIN_RATE = "eval_win_rate"
 CONTROLLED = f"{WIN_RATE}_length_controlled"
-
-
-def checked_probabilities(who: str, given: Any, pairs: int) -> list[float | None]:
-    """What a judge gave, as probabilities and None.
-
-    Raises:
-        ValueError: If it is no list with one a pair, or something is no probability (the row is named).
-    """
-    if not isinstance(given, list | tuple | np.ndarray) or len(given) != pairs:
-        raise ValueError(
-            f"{who} gave {given!r}, where a list with one probability for each of {pairs} pairs was expected."
-        )
-    for row, value in enumerate(given):
-        if value is not None and not 0 <= value <= 1:  # NaN is not, either
-            raise ValueError(
-                f"{who} gave {value!r} for pair {row}: p(first is better) is in [0, 1], or None if it abstains."
-            )
-    return [None if value is None else float(value) for value in given]
 
 
 def win_rate_figures(

@@ -186,8 +186,8 @@ def test_instructions_beside_them(tiny, rows, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--metrics", "bleu"], "--metrics is for the suite automatic, and --suite is safety"),
-        (["--suite", "instructions", "--judge", "x"], "--judge is for the suite safety, and --suite is instructions"),
+        (["--metrics", "bleu"], "--metrics is for the suite automatic, which is not among --suite safety"),
+        (["--suite", "instructions", "--judge", "x"], "--judge is for the suite safety, which is not among --suite instructions"),
         (["--suite", "automatic", "--metrics", "bleu"], "--data is needed"),
         (["--suite", "automatic", "--data", "gone.jsonl"], "--metrics is needed"),
         (["--suite", "automatic", "--data", "gone.jsonl", "--metrics", "bleu"], "No such file: gone.jsonl"),
@@ -202,3 +202,37 @@ def test_a_column_that_is_not_there_is_said_before_a_model_is_loaded(rows, tmp_p
     command = ["evaluate", "--model", "no/such-model", *rows[:-2], "--metrics", "bleu"]
     assert main([*command, "--output", str(tmp_path / "out")]) == 2
     assert "'bleu' reads the column 'reference', which is not there; the columns are answer" in complaint(capsys)
+
+
+def test_a_judge_compares_both_models_answers_in_both_orders(tiny, adapter, tmp_path, gate, capsys):
+    command = [
+        "evaluate",
+        "--model",
+        adapter,
+        "--baseline",
+        tiny,
+        "--suite",
+        "small_suite:greedy",
+        "--win_rate",
+        "assistant",
+    ]
+    command += ["--judge", "judge", "--output", str(tmp_path / "r"), *gate(win_rate={"min": 0.6})]
+    with Endpoint() as server:
+        assert main([*command, "--judge_base_url", server.url]) == 1
+        asked = server.requests
+    shown = capsys.readouterr().out
+    assert "Preferred by the judge" in shown and "fails   small.win_rate is 50%" in shown
+    report = json.loads((tmp_path / "r" / "report.json").read_text())
+    # The endpoint prefers the second answer, whichever it is: both orders make a tie.
+    ties = next(measure for measure in report["measures"] if measure["name"] == "small.win_rate_ties")
+    assert ties["estimate"]["value"] == 1 and ties["estimate"]["n"] == 24
+    lines = [json.loads(line) for line in (tmp_path / "r" / "small.jsonl").read_text().splitlines()]
+    different = sum(line["before"].strip() != line["after"].strip() for line in lines)
+    assert 0 < 2 * different <= asked and lines[0]["after_values"]["win_rate"] == 0.5
+
+
+@pytest.mark.parametrize("flags", [["--win_rate", "assistant"], ["--win_rate", "assistant", "--judge", "j"]])
+def test_a_win_rate_needs_a_judge_and_a_baseline(flags, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "--model", "no/such-model", "--suite", "small_suite:greedy", *flags]) == 2
+    assert "--win_rate compares by --judge with a --baseline" in complaint(capsys)

@@ -59,3 +59,18 @@ def make():
 
 def greedy():
     return SmallSuite()
+
+
+def plain():
+    """Prompts that are no chats."""
+    suite = SmallSuite()
+    suite.cases = [Case(case.id, case.prompt[0]["content"], case.category, case.columns) for case in suite.cases]
+    suite.version = version_of(suite.cases)
+    return suite
+
+
+def mixed():
+    """One chat among plain prompts."""
+    suite = plain()
+    suite.cases[3] = SmallSuite().cases[3]
+    return suite

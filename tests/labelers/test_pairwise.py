@@ -338,3 +338,10 @@ def test_bad_rows_are_named_before_anything_is_asked(rows, message):
 def test_budgets_that_limit_nothing_are_refused(limits, message):
     with pytest.raises(ValueError, match=message):
         Budget(**limits)
+
+
+def test_even_answers_are_a_tie_where_orders_are_averaged_and_nothing_otherwise():
+    asked = (["Q?"], ["good"], ["bad"])
+    always_first = soft(0.9, 0.9)
+    assert PairwiseLabeler(always_first, "helpful", on_disagreement="average").compare(*asked) == [0.5]
+    assert PairwiseLabeler(always_first, "helpful").compare(*asked) == [None]

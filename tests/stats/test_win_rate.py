@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from rlhf_ext.stats import length_controlled_win_rate, win_rate
+from rlhf_ext.stats import length_controlled_win_rate, wilson, win_rate
 from rlhf_ext.stats.logistic import rate_at_zero
 
 
@@ -28,6 +28,11 @@ def test_a_win_rate_is_the_mean_of_what_was_judged() -> None:
     estimate = win_rate([1.0, 0.5, None, 0.0, math.nan, 1.0])
     assert (estimate.value, estimate.n) == (0.625, 4)
     assert 0 <= estimate.low < 0.625 < estimate.high <= 1
+
+
+def test_who_wins_all_of_few_is_not_sure_to_win() -> None:
+    assert win_rate([1.0] * 10) == wilson(10, 10)
+    assert win_rate([1.0, 0.0, 1.0]) == wilson(2, 3)
 
 
 def test_samples_of_a_prompt_are_not_independent() -> None:

@@ -16,8 +16,8 @@ from datasets import Dataset
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, EarlyStoppingCallback, TrainerCallback
 
+from rlhf_ext.rewards.calling import checked_probabilities
 from rlhf_ext.trainers.win_rate import WinRateCallback
-from rlhf_ext.trainers.win_rate_figures import checked_probabilities
 from rlhf_ext.types import text_of
 
 from ..conftest import vowels

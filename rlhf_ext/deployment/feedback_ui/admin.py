@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from ...data.store import export
+from ...evaluation.human.agreement import agreement_of
 from ...stats import Estimate
 from .answers import one
-from .figures import agreement_of, people_of, prompts_of, said_of
+from .figures import people_of, prompts_of, said_of
 from .live import LiveItems
 from .site import Refused, Site, client_of
 

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ...data.store import Annotator, AnnotatorFigures, FeedbackItem, FeedbackRecord, FeedbackStore, Overview
-from ...stats import Estimate, fleiss_kappa, krippendorff_alpha, length_bias, wilson
+from ...stats import Estimate, length_bias, wilson
 from .questions import text_with_parts
 
 RESAMPLES = 400
 """Bootstrap resamples of an interval: enough to look at, and the page stays quick."""
 RECENT = 20
-
-Rows = Sequence[Sequence[float | None]]
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """A coefficient of agreement, or why there is none."""
-
-    what: str
-    measure: str
-    estimate: Estimate | None
-    note: str = ""
-
-    @property
-    def bounded(self) -> bool:
-        """Whether its interval says anything."""
-        return self.estimate is not None and math.isfinite(self.estimate.high - self.estimate.low)
 
 
 @dataclass(frozen=True)
@@ -54,46 +35,6 @@ class Said:
     who: str
     item: str
     text: str
-
-
-def agreement_of(labels: dict[str, list[list[float | None]]]) -> list[Agreement]:
-    """Alpha and kappa of everything that two or more people were asked.
-
-    Krippendorff's alpha takes any number of people an item. Fleiss' kappa needs the same number for each: it is of the items
-    with the number of answers that most items have.
-    """
-    found = []
-    for what, rows in labels.items():
-        if what == "comparison":
-            found.append(_alpha("strength of preference", rows, "interval"))
-            sides = [[None if x is None else float((x > 0.5) - (x < 0.5)) for x in row] for row in rows]
-            found += [_alpha("which answer is better", sides, "nominal"), _kappa("which answer is better", sides)]
-        elif what == "ranking":
-            found += [
-                _alpha("which of two is ranked higher", rows, "nominal"),
-                _kappa("which of two is ranked higher", rows),
-            ]
-        else:
-            found += [_alpha(what, rows, "ordinal"), _kappa(what, rows)]
-    return found
-
-
-def _alpha(what: str, rows: Rows, level: Any) -> Agreement:
-    try:
-        estimate = krippendorff_alpha(rows, level, resamples=RESAMPLES)
-    except ValueError as error:
-        return Agreement(what, f"Krippendorff's alpha, {level}", None, str(error))
-    return Agreement(what, f"Krippendorff's alpha, {level}", estimate)
-
-
-def _kappa(what: str, rows: Rows) -> Agreement:
-    given = [[x for x in row if x is not None] for row in rows]
-    count = Counter(len(row) for row in given).most_common(1)[0][0]
-    measure = f"Fleiss' kappa, items with {count} answers"
-    try:
-        return Agreement(what, measure, fleiss_kappa([row for row in given if len(row) == count], resamples=RESAMPLES))
-    except ValueError as error:
-        return Agreement(what, measure, None, str(error))
 
 
 def people_of(people: Sequence[Annotator], overview: Overview, store: FeedbackStore) -> list[Person]:

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlhf_ext.deployment.feedback_ui.admin import place_on_scale
-from rlhf_ext.deployment.feedback_ui.figures import agreement_of, people_of
+from rlhf_ext.deployment.feedback_ui.figures import people_of
+from rlhf_ext.evaluation.human.agreement import agreement_of
 from rlhf_ext.stats import Estimate, fleiss_kappa, krippendorff_alpha
 
 from .conftest import PAIR, PASSWORD, pairs
