@@ -30,7 +30,9 @@ _ENVIRONMENT = {
 }
 
 
-_WAY_OUT = "For code that you trust, say `trusted=True` (of a program) or `allow_unsandboxed=True` (of code and its tests)."
+_WAY_OUT = (
+    "For code that you trust, say `trusted=True` (of a program) or `allow_unsandboxed=True` (of code and its tests)."
+)
 
 
 class SandboxUnavailable(RuntimeError):

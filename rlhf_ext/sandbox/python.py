@@ -117,7 +117,10 @@ def run_many(
 
 
 def check_limits(
-    timeout_s: float = 10.0, memory_mb: int = 256, files: Mapping[str, str] | None = None, max_workers: int | None = None
+    timeout_s: float = 10.0,
+    memory_mb: int = 256,
+    files: Mapping[str, str] | None = None,
+    max_workers: int | None = None,
 ) -> None:
     """Refuses limits that no runner could keep.
 

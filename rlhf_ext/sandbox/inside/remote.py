@@ -5,9 +5,13 @@ from __future__ import annotations
 import builtins
 import operator
 import sys
-from typing import Any, Callable
 
 from .wire import MUTABLE, Broken, Caught, Pipe, Uncrossable, pack, unpack
+
+TYPE_CHECKING = False  # typing's own would cost as long as the rest of the start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class Link:
@@ -122,7 +126,7 @@ class Link:
 
 def _refill(target: Any, content: Any) -> None:
     """Gives a test's own list, set, ... what the code has made of its copy."""
-    if type(target) not in MUTABLE or type(content) is not type(target):
+    if type(target).__name__ not in MUTABLE or type(content) is not type(target):
         raise ValueError("not the argument that was given")
     target.clear()
     (target.update if isinstance(target, (set, dict)) else target.extend)(content)
@@ -256,7 +260,21 @@ def _data(value: Any) -> Any:
 
 
 _ORDER = ("lt", "le", "gt", "ge")
-_ARITHMETIC = "add sub mul matmul truediv floordiv mod pow lshift rshift and_ or_ xor".split()
+_ARITHMETIC = [
+    "add",
+    "sub",
+    "mul",
+    "matmul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "lshift",
+    "rshift",
+    "and_",
+    "or_",
+    "xor",
+]
 _IN_PLACE = tuple(f"i{name.rstrip('_')}" for name in _ARITHMETIC)
 
 

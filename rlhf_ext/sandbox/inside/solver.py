@@ -7,19 +7,77 @@ import operator
 import os
 import sys
 import types
-from typing import Any, Callable
 
-from .wire import MUTABLE, Broken, Caught, Pipe, base_of, pack, plain, unpack
+from .wire import MUTABLE, SHARED, Broken, Caught, Pipe, base_of, pack, plain, unpack
 
-_BINARY = "lt le eq ne gt ge add sub mul matmul truediv floordiv mod pow lshift rshift and_ or_ xor"
+TYPE_CHECKING = False  # typing's own would cost as long as the rest of the start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_IN_OPERATOR = [
+    "lt",
+    "le",
+    "eq",
+    "ne",
+    "gt",
+    "ge",
+    "add",
+    "sub",
+    "mul",
+    "matmul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "lshift",
+    "rshift",
+    "and_",
+    "or_",
+    "xor",
+    "iadd",
+    "isub",
+    "imul",
+    "imatmul",
+    "itruediv",
+    "ifloordiv",
+    "imod",
+    "ipow",
+    "ilshift",
+    "irshift",
+    "iand",
+    "ior",
+    "ixor",
+    "neg",
+    "pos",
+    "invert",
+    "getitem",
+    "setitem",
+    "delitem",
+    "contains",
+]
+_FUNCTIONS = (
+    getattr,
+    setattr,
+    delattr,
+    len,
+    iter,
+    next,
+    str,
+    repr,
+    bool,
+    hash,
+    reversed,
+    isinstance,
+    issubclass,
+    plain,
+)
 OPERATIONS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(operator, name) for name in f"{_BINARY} neg pos invert getitem setitem delitem contains".split()},
-    **{f"i{name.rstrip('_')}": getattr(operator, f"i{name.rstrip('_')}") for name in _BINARY.split()[6:]},
-    **{f.__name__: f for f in (getattr, setattr, delattr, len, iter, next, str, repr, bool, hash, isinstance, reversed)},
-    "issubclass": issubclass,
-    "plain": plain,
+    **{name: getattr(operator, name) for name in _IN_OPERATOR},
+    **{function.__name__: function for function in _FUNCTIONS},
     "call": lambda function, *arguments, **named: function(*arguments, **named),
 }
+"""What the tests may have done with the code's objects."""
 
 
 class Solver:
@@ -41,13 +99,16 @@ class Solver:
             operands = [unpack(operand, self._resolve) for operand in packed]
             keywords = {name: unpack(operand, self._resolve) for name, operand in named.items()}
             given = {**{str(place): value for place, value in enumerate(operands)}, **keywords}
-            lent = {key: value for key, value in given.items() if type(value) in MUTABLE}
+            passed = {**{str(place): value for place, value in enumerate(packed)}, **named}
+            lent = {
+                key: given[key] for key, value in passed.items() if isinstance(value, list) and value[0] in MUTABLE
+            }
             before = {key: self._packed(value) for key, value in lent.items()}
             result = self._perform(operation, operands, keywords)
             after = {key: self._packed(value) for key, value in lent.items()}
             changed = {key: now for key, now in after.items() if now != before[key]}
             # What the tests look up by name they share with the code; what a call returns is theirs.
-            shared = operation == "global" and isinstance(result, MUTABLE)
+            shared = operation == "global" and isinstance(result, SHARED)
             self.pipe.send(["value", self._refer(result) if shared else self._packed(result), changed])
         if isinstance(caught.error, Broken):
             raise caught.error
@@ -86,7 +147,7 @@ class Solver:
     def _lineage(self, kind: type) -> list[Any]:
         """The code's own classes that an exception is of, by number and name, and the first built-in one."""
         classes = kind.__mro__
-        own = [base for base in classes[: -1] if base.__module__ != "builtins" and issubclass(base, BaseException)]
+        own = [base for base in classes[:-1] if base.__module__ != "builtins" and issubclass(base, BaseException)]
         built_in = next(base.__name__ for base in classes if base.__module__ == "builtins")
         return [[[self._number(base), base.__name__] for base in own], built_in]
 

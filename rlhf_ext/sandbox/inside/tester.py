@@ -7,11 +7,14 @@ import json
 import os
 import sys
 import types
-from typing import Any
 
 from .remote import Link
 from .solver import solve
 from .wire import Broken, Caught, Pipe, Uncrossable
+
+TYPE_CHECKING = False  # typing's own would cost as long as the rest of the start
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Space(dict):

@@ -6,12 +6,19 @@ import json
 import os
 import sys
 from collections import Counter, OrderedDict, deque
-from typing import Any, Callable
+
+TYPE_CHECKING = False  # typing's own would cost as long as the rest of the start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 LARGEST = 16 << 20
 """Bytes of a message, at most."""
 PLAIN = (bool, int, float, complex, str, bytes, bytearray, tuple, list, set, frozenset, dict, deque)
-MUTABLE = (bytearray, list, set, dict, OrderedDict, Counter, deque)
+SHARED = (bytearray, list, set, dict, deque)
+"""What a test and the code change together where the test finds it by name."""
+MUTABLE = ("bytearray", "list", "set", "dict", "OrderedDict", "Counter", "deque")
+"""What a call gives back as the code has left it."""
 _BY_NAME = {"tuple": tuple, "list": list, "set": set, "frozenset": frozenset, "deque": deque}
 _MAPPINGS = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter}
 _COLLECTIONS, _DICTS = frozenset(_BY_NAME.values()), frozenset(_MAPPINGS.values())
@@ -111,7 +118,7 @@ def unpack(packed: Any, resolve: Callable[[str, list[Any]], Any]) -> Any:
     if kind in _BY_NAME:
         return _BY_NAME[kind](unpack(item, resolve) for item in parts[0])
     if kind in _MAPPINGS:
-        return _MAPPINGS[kind]((unpack(key, resolve), unpack(item, resolve)) for key, item in parts[0])
+        return _MAPPINGS[kind]({unpack(key, resolve): unpack(item, resolve) for key, item in parts[0]})
     if kind == "int":
         return int(parts[0], 16)
     if kind == "complex":
@@ -144,15 +151,13 @@ def base_of(value: Any) -> type | None:
 
 def plain(value: Any) -> Any:
     """The data in a value of a class derived from plain data, whatever the class says of it."""
-    base = base_of(value)
+    base: Any = base_of(value)
     if base is None:
         raise TypeError(f"{type(value).__name__} is no plain data")
     if issubclass(base, dict):
         return dict(dict.items(value))
-    if base in _COLLECTIONS:
-        return base(base.__iter__(value))  # type: ignore[attr-defined]
     if base is str:
         return "".join(str.__iter__(value))
-    if base in (bytes, bytearray):
-        return base(base.__iter__(value))  # type: ignore[attr-defined]
-    return base.__add__(value, base(0)) if base is not bool else value  # type: ignore[attr-defined]
+    if hasattr(base, "__iter__"):
+        return base(base.__iter__(value))
+    return value if base is bool else base.__add__(value, base(0))
