@@ -11,6 +11,7 @@ from .suite import Suite, check_suite
 # Name: module and the function in it that makes the suite. Imported when asked for: some load models.
 SUITES = {
     "safety": ("rlhf_ext.evaluation.safety", "safety_suite"),
+    "code": ("rlhf_ext.evaluation.coding", "code_suite"),
 }
 
 
@@ -19,7 +20,7 @@ def load_suite(name: str, **settings: Any) -> Suite:
 
     Args:
         name (`str`):
-            `"safety"`, or for example `"my_package.evals:support_suite"`: a function that gives
+            `"safety"`, `"code"`, or for example `"my_package.evals:support_suite"`: a function that gives
             a [`~rlhf_ext.evaluation.suite.Suite`].
         **settings:
             Arguments of the function.

@@ -10,6 +10,7 @@ from .bootstraps import Scores, bootstrap, bootstrap_mean, paired_difference
 from .clustered import clustered_mean, clustered_rate, rate_difference
 from .estimate import Estimate
 from .judging import length_bias, position_bias, self_preference
+from .passing import pass_at_k
 from .power import detectable_difference
 from .ranks import average_ranks
 from .rates import rule_of_three, wilson
@@ -32,6 +33,7 @@ __all__ = [
     "length_bias",
     "length_controlled_win_rate",
     "paired_difference",
+    "pass_at_k",
     "position_bias",
     "rate_difference",
     "rule_of_three",
