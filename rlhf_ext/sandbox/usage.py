@@ -57,9 +57,12 @@ def _memory(pid: int) -> int:
 def _files(pid: int) -> int:
     most = 0
     for folder in _FOLDERS:
+        place = f"/proc/{pid}/root/{folder}"
         try:
-            found = os.statvfs(f"/proc/{pid}/root/{folder}")
-        except OSError:  # it has ended, or is not in the sandbox yet
+            if os.stat(place).st_dev == os.stat(f"/{folder}").st_dev:
+                continue  # not in the sandbox yet: these are the machine's
+            found = os.statvfs(place)
+        except OSError:  # it has ended, or the folder is not there yet
             continue
         most = max(most, found.f_files - found.f_ffree)
     return most
