@@ -153,6 +153,18 @@ def add(a, b): return 0
     "defining the tests' names": "def __eq__(*a): return True\n__builtins__ = {}\nassert_ = True\ndef add(a, b): return 0",
     "an assertion that is none": "__debug__ if True else 0\nAssertionError = Exception\ndef add(a, b): return 0",
     "an exception that a test may swallow": "def add(a, b): raise GeneratorExit",
+    "interrupting the tests": """
+import os, signal
+def add(a, b):
+    for _ in range(99): os.kill(os.getppid(), signal.SIGINT)
+    return 0
+""",
+    "memory to read for numpy": """
+class Yes:
+    __array_interface__ = {"data": (1, False), "shape": (1,), "typestr": "<i8", "version": 3}
+    def __array__(self, *a, **k): return 3
+def add(a, b): return Yes()
+""",
     "nothing at all": "",
 }
 
@@ -187,10 +199,16 @@ WEAK = [  # (test, code that would get past it in one process, an honest one)
         "",
     ),
     ("assert f() > 3", "class Y:\n    def __gt__(s, o): return True\ndef f(): return Y()", "def f(): return 4"),
+    ("assert f() > 3", "class Y:\n    def __gt__(s, o): return s\ndef f(): return Y()", "def f(): return 4"),
     ("assert 3 < f()", "class Y:\n    def __gt__(s, o): return True\ndef f(): return Y()", "def f(): return 4"),
     ("assert f() in (3, 4)", "class Y:\n    def __eq__(s, o): return True\ndef f(): return Y()", "def f(): return 4"),
     ("assert f() is True", "class Y:\n    def __bool__(s): return True\ndef f(): return Y()", "def f(): return True"),
     ("assert sorted(f()) == [1, 2]", "def sorted(x): return [1, 2]\ndef f(): return []", "def f(): return {2, 1}"),
+    (
+        "import colorsys\nassert f() == colorsys.rgb_to_hsv(0, 0, 0)",
+        "open('/tmp/colorsys.py', 'w').write('def rgb_to_hsv(*a): return 7')\ndef f(): return 7",
+        "def f(): return (0.0, 0.0, 0)",
+    ),
     (
         "assert f() == [1, 2]",
         "class L(list):\n    def __eq__(s, o): return True\ndef f(): return L()",
@@ -202,6 +220,12 @@ WEAK = [  # (test, code that would get past it in one process, an honest one)
         "try:\n    f()\nexcept ValueError: pass\nelse: assert False",
         "import os\ndef f(): os._exit(0)",
         "def f(): raise ValueError",
+    ),
+    (
+        "import time\nx = f()\ntry:\n    time.sleep(1)\n    assert x == 1\nexcept KeyboardInterrupt: pass",
+        "import os, signal, time\ndef f():\n    if os.fork() == 0:\n        time.sleep(0.3)\n"
+        "        os.kill(PARENT, signal.SIGINT)\n        os._exit(0)\nPARENT = os.getppid()",
+        "def f(): return 1",
     ),
     ("try:\n    assert f() == 1\nexcept: pass", "import os\ndef f(): os._exit(0)", "def f(): return 1"),
 ]
@@ -337,6 +361,11 @@ def test_what_became_of_each_test():
     assert outcomes[2].detail == "KeyError: 'k'" and "cannot be passed" in outcomes[4].detail
     assert kinds("def f(:", ["f()"] * 2) == ["syntax"] * 2
     assert kinds("1 / 0", ["pass"]) == ["raised"]
+    # What is missing is the tests' own fault, or the code's.
+    assert kinds("def f(): import gone", ["import gone", "f()", "pass"]) == ["test", "raised", "passed"]
+    assert kinds("import gone", ["pass"]) == ["raised"] and kinds("", ["pass"], setup="import gone") == ["test"]
+    hidden = ["try:\n    memoryview(Y())\nexcept TypeError: pass", "assert not hasattr(Y(), '__array_interface__')"]
+    assert kinds("class Y: __array_interface__ = {}", [*hidden, "assert Y.__name__ == 'Y'"]) == ["passed"] * 3
     assert kinds("assert False", ["pass"]) == ["raised"]
     assert kinds("import os\ndef f(): os._exit(3)", ["pass", "f()", "pass"]) == ["passed", "ended", "ended"]
     assert kinds("def f():\n    while True: pass", ["pass", "f()", "pass"], timeout_s=1) == [

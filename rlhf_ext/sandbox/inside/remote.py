@@ -20,11 +20,13 @@ class Link:
     Attributes:
         broken (`bool`): Whether the code's process has ended or sent nonsense: nothing that a test says is believed then.
         wanted (`str`): The name being looked up.
+        said (`BaseException`): What the code raised last.
     """
 
     def __init__(self, pipe: Pipe):
         self.pipe = pipe
         self.broken, self.wanted = False, ""
+        self.said: BaseException | None = None
         self.lent: list[Callable[..., Any]] = []
         self.exceptions: dict[int, type[BaseException]] = {}
 
@@ -42,6 +44,7 @@ class Link:
             self.broken = True
             raise Broken(str(caught.error))
         if what == "raise":
+            self.said = result
             raise result
         return result
 
@@ -149,7 +152,8 @@ class Remote:
         return self._link.ask("call", self, *arguments, **named)
 
     def __getattr__(self, name: str) -> Any:
-        if name in Remote.__slots__:
+        # By names of that form libraries ask for more than an attribute: numpy, for memory to read.
+        if name in Remote.__slots__ or (name.startswith("__") and name not in _ATTRIBUTES):
             raise AttributeError(name)
         return self._link.ask("getattr", self, name)
 
@@ -259,6 +263,7 @@ def _data(value: Any) -> Any:
     return value._link.ask("plain", value) if isinstance(value, RemoteValue) else value
 
 
+_ATTRIBUTES = ("__name__", "__qualname__", "__annotations__", "__dict__", "__wrapped__", "__members__", "__bases__")
 _ORDER = ("lt", "le", "gt", "ge")
 _ARITHMETIC = [
     "add",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import signal
 import sys
 import types
 
@@ -76,7 +77,7 @@ def main(isolated: bool) -> None:
         space = _together(code, setup, names) if link is None else _load(link, code, setup, names)
     for place, test in enumerate(tests):
         if loading.error is not None:
-            kind = "syntax" if isinstance(loading.error, SyntaxError) else _kind_of(loading.error)
+            kind = "syntax" if isinstance(loading.error, SyntaxError) else _kind_of(loading.error, link)
             report(place, kind if kind != "wrong" else "raised", loading.error)
             continue
         with Caught() as reading:
@@ -86,8 +87,7 @@ def main(isolated: bool) -> None:
             continue
         with Caught() as caught:
             exec(program, space)
-        broken = link is not None and link.broken
-        report(place, "ended" if broken else _kind_of(caught.error), caught.error)
+        report(place, _kind_of(caught.error, link), caught.error)
     os._exit(0)
 
 
@@ -99,6 +99,7 @@ def _apart() -> Link:
         solve(Pipe(from_tests, to_tests))
     os.close(to_tests)
     os.close(from_tests)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one signal that Python makes an exception of
     # What a test imports must not be a file that the code has put into its folder.
     sys.path.pop(0)
     return Link(Pipe(from_code, to_code))
@@ -124,9 +125,13 @@ def _together(code: str, setup: str, names: list[str] | None) -> dict[str, Any]:
     return space
 
 
-def _kind_of(error: BaseException | None) -> str:
+def _kind_of(error: BaseException | None, link: Link | None) -> str:
+    if link is not None and link.broken:
+        return "ended"  # whatever the test has made of it
     if error is None:
         return "passed"
+    if link is not None and isinstance(error, ImportError) and error is not link.said:
+        return "test"  # what the tests themselves import is not there
     for kind, name in ((Broken, "ended"), (Uncrossable, "test"), (AssertionError, "wrong"), (MemoryError, "memory")):
         if isinstance(error, kind):
             return name

@@ -56,6 +56,7 @@ CONTINUED = {
     "the body, stripped": "return a + b",
     "the body, stripped, with a block": "if a > 0:\n        return a + b\n    return b",
     "the body without any indentation": "total = a\nfor _ in [b]:\n    total += b\nreturn total",
+    "the body without any indentation, a block first": "for _ in [b]:\n    a += b\nreturn a",
     "after blank lines": "\n\n    return a + b",
     "with a nested function": "    def inner(x):\n        return x + b\n\n    return inner(a)\n",
     "with the signature again": f"{ADD}\nprint(add(1, 2))\n",

