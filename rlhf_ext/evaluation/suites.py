@@ -13,6 +13,7 @@ SUITES = {
     "safety": ("rlhf_ext.evaluation.safety", "safety_suite"),
     "instructions": ("rlhf_ext.evaluation.instructions", "instructions_suite"),
     "automatic": ("rlhf_ext.evaluation.automatic", "automatic_suite"),
+    "code": ("rlhf_ext.evaluation.coding", "code_suite"),
 }
 
 

@@ -6,7 +6,26 @@ it holds what a program can do with the kernel as it should be, not a hole in th
 """
 
 from .bubblewrap import SandboxUnavailable, check_sandbox
+from .grading import KINDS, Outcome, Submission, Test, grade, processes
 from .process import SandboxResult
-from .python import run_many, run_python
+from .python import check_limits, run_many, run_python
+from .runners import Bubblewrap, Runner, Unsandboxed, available_runner
 
-__all__ = ["SandboxResult", "SandboxUnavailable", "check_sandbox", "run_many", "run_python"]
+__all__ = [
+    "KINDS",
+    "Bubblewrap",
+    "Outcome",
+    "Runner",
+    "SandboxResult",
+    "SandboxUnavailable",
+    "Submission",
+    "Test",
+    "Unsandboxed",
+    "available_runner",
+    "check_limits",
+    "check_sandbox",
+    "grade",
+    "processes",
+    "run_many",
+    "run_python",
+]

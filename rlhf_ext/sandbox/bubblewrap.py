@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 
+from . import usage
 from .process import SandboxResult, run, to_bytes
 from .seccomp import AUDIT_ARCH, seccomp_filter
 
@@ -29,6 +30,11 @@ _ENVIRONMENT = {
 }
 
 
+_WAY_OUT = (
+    "For code that you trust, say `trusted=True` (of a program) or `allow_unsandboxed=True` (of code and its tests)."
+)
+
+
 class SandboxUnavailable(RuntimeError):
     """Code was to be run contained, and this machine cannot."""
 
@@ -43,7 +49,7 @@ def check_sandbox() -> None:
     if platform.system() != "Linux" or platform.machine() not in AUDIT_ARCH or not os.path.exists(_PYTHON):
         raise SandboxUnavailable(
             f"Untrusted code cannot be contained here, so it is not run: it needs Linux on {' or '.join(AUDIT_ARCH)}, with "
-            f"{_PYTHON}. For code that you trust, say `trusted=True`."
+            f"{_PYTHON}. {_WAY_OUT}"
         )
     if (result := run_contained({"main.py": "print('contained')"}, "", 30.0, 64)).stdout != "contained\n":
         raise SandboxUnavailable(f"The sandbox did not run a trivial program: {result}")
@@ -70,16 +76,17 @@ def run_contained(sources: Mapping[str, str], stdin: str, timeout_s: float, memo
         seccomp = memory(seccomp_filter(platform.machine()))
         command = _command(contents, seccomp, status, _limits(timeout_s, memory_mb))
         fds = (*contents.values(), seccomp, status)
-        result = run(command, timeout_s, stdin=given, cwd="/", env=_ENVIRONMENT, pass_fds=fds)
+        exceeds = functools.partial(usage.exceeds, memory_mb=memory_mb)
+        result = run(command, timeout_s, exceeds, stdin=given, cwd="/", env=_ENVIRONMENT, pass_fds=fds)
         with open(status, closefd=False, encoding="utf-8") as file:
             file.seek(0)
             reports = [json.loads(line) for line in file if line.endswith("\n")]
-    if not result.timed_out and not any("exit-code" in report for report in reports):
+    killed = result.timed_out or result.overused
+    if not killed and not any("exit-code" in report for report in reports):
         raise SandboxUnavailable(
             f"The sandbox failed before or while it ran the program: {result.stderr.strip() or 'it was killed'}. It needs "
             "unprivileged user namespaces, which containers and some distributions turn off (docker: --security-opt "
-            "seccomp=unconfined; Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0). For code that you trust, say "
-            "`trusted=True`."
+            f"seccomp=unconfined; Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0). {_WAY_OUT}"
         )
     return result
 
@@ -108,7 +115,7 @@ def _tool(name: str) -> str:
     if (path := shutil.which(name)) is None:
         raise SandboxUnavailable(
             f"Untrusted code cannot be contained here, so it is not run: {name} is not installed. On Debian or Ubuntu: "
-            "apt-get install bubblewrap util-linux. For code that you trust, say `trusted=True`."
+            f"apt-get install bubblewrap util-linux. {_WAY_OUT}"
         )
     return path
 
@@ -120,7 +127,7 @@ def _limits(timeout_s: float, memory_mb: int) -> list[str]:
         "as": memory_mb << 20,
         "nproc": _PROCESSES,
         "nofile": 256,
-        "core": 0,
+        "core": 1,  # bytes: too few for a file, and the one value at which the kernel starts no handler of core dumps
         "memlock": 0,
         "msgqueue": 0,
         "cpu": int(timeout_s) + 2,  # of one process; `timeout_s` is the limit that counts

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
-from .bubblewrap import check_sandbox, run_contained
-from .process import SandboxResult, run, to_bytes
+from .process import SandboxResult
+from .runners import Bubblewrap, Runner, Unsandboxed
 
 
 def run_python(
@@ -28,8 +26,8 @@ def run_python(
 
     It runs as `/usr/bin/python3` with the standard library and what the system's packages add, without network,
     environment variables, other processes or files of this machine outside `/usr`. It may write 64 MiB to `/tmp`, its
-    working folder, and 64 MiB to `/dev/shm`; both are gone afterwards. It may have 16 processes and threads, which all
-    end with it.
+    working folder, and 64 MiB to `/dev/shm`, 20,000 files in each; both are gone afterwards. It may have 16 processes and
+    threads, which all end with it.
 
     Args:
         code (`str`):
@@ -39,7 +37,7 @@ def run_python(
         timeout_s (`float`, *optional*, defaults to `10.0`):
             Seconds until it is killed, with every process it has started.
         memory_mb (`int`, *optional*, defaults to `256`):
-            MiB of address space of each of its processes, at least 64.
+            MiB of address space of each of its processes, and of memory that all of them may have together; at least 64.
         files (`Mapping[str, str]`, *optional*):
             Further files in its working folder, by relative name: modules to import, data to read.
         trusted (`bool`, *optional*, defaults to `False`):
@@ -65,11 +63,10 @@ def run_python(
 
     ```
     """
-    _check(timeout_s, memory_mb, files, trusted)
-    sources = {"main.py": code, **(files or {})}
-    if trusted:
-        return _run_trusted(sources, stdin, timeout_s)
-    return run_contained(sources, stdin, timeout_s, memory_mb)
+    check_limits(timeout_s, memory_mb, files)
+    runner = _runner(trusted)
+    runner.check()
+    return runner.run({"main.py": code, **(files or {})}, stdin, timeout_s, memory_mb)
 
 
 def run_many(
@@ -103,37 +100,44 @@ def run_many(
 
     ```
     """
-    if max_workers is not None and max_workers < 1:
-        raise ValueError(f"`max_workers` must be at least 1, got {max_workers}.")
     given = [stdin] * len(programs) if isinstance(stdin, str) else list(stdin)
     if len(given) != len(programs):
         raise ValueError(f"{len(programs)} programs but {len(given)} texts for their standard input.")
-    _check(**options)
+    trusted = options.pop("trusted", False)
+    check_limits(max_workers=max_workers, **options)
+    runner = _runner(trusted)
+    runner.check()
+    files, timeout_s = options.get("files") or {}, options.get("timeout_s", 10.0)
+
+    def run(code: str, text: str) -> SandboxResult:
+        return runner.run({"main.py": code, **files}, text, timeout_s, options.get("memory_mb", 256))
+
     with ThreadPoolExecutor(max_workers or os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda code, text: run_python(code, stdin=text, **options), programs, given))
+        return list(pool.map(run, programs, given))
 
 
-def _check(
-    timeout_s: float = 10.0, memory_mb: int = 256, files: Mapping[str, str] | None = None, trusted: bool = False
+def check_limits(
+    timeout_s: float = 10.0,
+    memory_mb: int = 256,
+    files: Mapping[str, str] | None = None,
+    max_workers: int | None = None,
 ) -> None:
+    """Refuses limits that no runner could keep.
+
+    Raises:
+        ValueError: If one is out of range.
+    """
     if not 0 < timeout_s < math.inf:
         raise ValueError(f"`timeout_s` must be above 0 and finite, got {timeout_s}.")
     if memory_mb < 64:
         raise ValueError(f"`memory_mb` must be at least 64, what Python itself needs, got {memory_mb}.")
+    if max_workers is not None and max_workers < 1:
+        raise ValueError(f"`max_workers` must be at least 1, got {max_workers}.")
     for name in files or {}:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or str(path) in (".", "main.py") or "\0" in name:
             raise ValueError(f"`files` takes relative names below the working folder, main.py apart, got {name!r}.")
-    if not trusted:
-        check_sandbox()
 
 
-def _run_trusted(sources: Mapping[str, str], stdin: str, timeout_s: float) -> SandboxResult:
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as given:
-        for name, text in sources.items():
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(to_bytes(text))
-        given.write(to_bytes(stdin))
-        given.seek(0)
-        return run([sys.executable, "-B", "main.py"], timeout_s, stdin=given.fileno(), cwd=folder)
+def _runner(trusted: bool) -> Runner:
+    return Unsandboxed() if trusted else Bubblewrap()

@@ -14,6 +14,7 @@ from .estimate import Estimate
 from .judging import length_bias, position_bias, self_preference
 from .pairings import NotConnected
 from .pigeonhole import two_way_mean
+from .passing import pass_at_k
 from .power import detectable_difference
 from .ranks import average_ranks
 from .rates import rule_of_three, wilson
@@ -41,6 +42,7 @@ __all__ = [
     "length_bias",
     "length_controlled_win_rate",
     "paired_difference",
+    "pass_at_k",
     "position_bias",
     "rate_difference",
     "rule_of_three",

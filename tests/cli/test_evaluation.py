@@ -90,11 +90,7 @@ def test_an_endpoint_that_refuses_some_against_a_model_here(tiny, tmp_path, caps
 @pytest.mark.parametrize(
     ("options", "limits", "said"),
     [
-        (
-            ["--suite", "safty"],
-            None,
-            "There is no suite 'safty'; there are safety, instructions, automatic, and your own",
-        ),
+        (["--suite", "safty"], None, "There is no suite 'safty'; there are safety, "),
         (["--suite", "small_suite:greedy", "--thresholds", "gone.yaml"], None, "gone.yaml"),
         (["--suite", "small_suite:greedy"], {"polite": {"min": 0.5}}, "no figure 'small.polite'"),
         (["--suite", "small_suite:greedy"], {"a_word": {"not_worse": True}}, "compares with a baseline"),
@@ -236,3 +232,31 @@ def test_a_win_rate_needs_a_judge_and_a_baseline(flags, tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     assert main(["evaluate", "--model", "no/such-model", "--suite", "small_suite:greedy", *flags]) == 2
     assert "--win_rate compares by --judge with a --baseline" in complaint(capsys)
+
+
+def test_the_code_suite_with_its_settings(tmp_path, capsys):
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text(json.dumps({"id": "add", "prompt": "Write add.", "tests": ["assert add(1, 2) == 3"]}) + "\n")
+    settings = ["--problems", str(problems), "--samples", "3", "--ks", "1,3", "--output", str(tmp_path / "report")]
+    with Endpoint() as server:
+        command = ["evaluate", "--model", "served", "--base_url", server.url, "--suite", "code"]
+        assert main([*command, *settings]) == 0
+    assert "Solves in 3 attempts (pass@3)" in capsys.readouterr().out
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert "code.pass_at_3" in json.dumps(report)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["--suite", "code", "--ks", "1,ten"], "--ks should be whole numbers with commas between, got '1,ten'"),
+        (["--suite", "code", "--ks", "4"], "pass@4 needs at least 4 samples"),
+        (["--suite", "code", "--problems", "gone.jsonl"], "No such file: gone.jsonl"),
+        (["--suite", "code", "--toxicity", "original"], "--toxicity is for the suite safety"),
+        (["--suite", "safety", "--ks", "2"], "--ks is for the suite code"),
+        (["--suite", "small_suite:make", "--samples", "2"], "--samples is for the suite safety or instructions or code or automatic, which"),
+    ],
+)
+def test_settings_of_the_code_suite_are_checked_before_a_model_is_loaded(arguments, match, tmp_path, capsys):
+    assert main(["evaluate", "--model", "gone", "--output", str(tmp_path / "report"), *arguments]) == 2
+    assert match in complaint(capsys)

@@ -27,7 +27,7 @@ def test_a_suite_of_ones_own():
 @pytest.mark.parametrize(
     ("names", "match"),
     [
-        ("safty", "no suite 'safty'; there are safety, instructions, automatic, and your own as module:function"),
+        ("safty", "no suite 'safty'; there are safety, instructions, automatic, code, and your own as module:function"),
         ("small_suite:make,safty", "no suite 'safty'"),
         ("", "No suite is named"),
         ("small_suite:make,small_suite:make", "named more than once"),
@@ -45,4 +45,4 @@ def test_other_mistakes():
         load_suite("gone_module:make")
     with pytest.raises(TypeError, match="list is no suite"):
         load_suite("builtins:list")
-    assert set(SUITES) == {"safety", "instructions", "automatic"}
+    assert set(SUITES) == {"safety", "instructions", "automatic", "code"}

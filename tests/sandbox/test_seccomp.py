@@ -70,7 +70,13 @@ def verdict(machine, number, first_argument=0, arch=None):
         code, if_true, if_false, value = steps[place]
         place += 1
         if code == 0x06:
-            return {0x7FFF0000: "allow", 0x80000000: "kill", 0x50001: "EPERM", 0x50026: "ENOSYS"}[value]
+            return {
+                0x7FFF0000: "allow",
+                0x80000000: "kill",
+                0x50001: "EPERM",
+                0x50026: "ENOSYS",
+                0x50061: "EAFNOSUPPORT",
+            }[value]
         if code == 0x20:
             accumulator = data[value]
         else:
@@ -90,3 +96,27 @@ def test_the_filter_as_the_kernel_reads_it(machine, column, clone):
 
 def test_the_second_way_to_number_calls_is_closed():
     assert verdict("x86_64", 0x40000000 | 319) == "ENOSYS"
+
+
+@pytest.mark.parametrize(("machine", "socket"), [("x86_64", 41), ("aarch64", 198)])
+def test_only_families_that_a_namespace_holds(machine, socket):
+    """AF_VSOCK (40) leads from a virtual machine to its host, whatever the network namespace."""
+    allowed = [family for family in range(64) if verdict(machine, socket, family) == "allow"]
+    assert allowed == [1, 2, 10, 16]
+    assert {verdict(machine, socket, family) for family in set(range(64)) - set(allowed)} == {"EAFNOSUPPORT"}
+
+
+@contained
+def test_families_as_a_program_finds_them():
+    code = """
+import socket
+for family in (1, 2, 10, 16, 17, 38, 40):
+    try:
+        socket.socket(family, socket.SOCK_DGRAM).close()
+        print(family, "is there")
+    except OSError as error:
+        print(family, error.errno)
+"""
+    found = run_python(code).stdout.split("\n")
+    assert found[:4] == ["1 is there", "2 is there", "10 is there", "16 is there"]
+    assert found[4:7] == ["17 97", "38 97", "40 97"]

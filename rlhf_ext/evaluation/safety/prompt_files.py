@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,22 +94,25 @@ class Rows:
 
     @classmethod
     def read(cls, path: str | Path) -> Rows:
-        """Reads a `.csv`, `.jsonl` or `.json` (a list of objects) file.
+        """Reads a `.csv`, `.jsonl`, `.jsonl.gz` or `.json` (a list of objects) file.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If it is another kind of file, is empty, or a row cannot be read; the row is named.
         """
         path = Path(path)
-        readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".json": _json_rows}
-        if path.suffix.lower() not in readers:
+        readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".jsonl.gz": _jsonl_rows, ".json": _json_rows}
+        kind = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
+        if kind not in readers:
             raise ValueError(f"Cannot read {path}: expected a file that ends in {', '.join(readers)}.")
         if not path.is_file():
             raise FileNotFoundError(f"No such file: {path}.")
         try:
-            rows = [Row(path, place, fields) for place, fields in readers[path.suffix.lower()](path)]
+            rows = [Row(path, place, fields) for place, fields in readers[kind](path)]
         except UnicodeDecodeError as error:
             raise ValueError(f"{path} is not UTF-8: {error}.") from error
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is not a whole gzip file: {error}.") from error
         if not rows:
             raise ValueError(f"{path} has no rows.")
         return cls(path, rows)
@@ -166,7 +171,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig") as lines:
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    with opened(path, "rt", encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield f"line {number}", _object(path, f"line {number}", line)

@@ -33,7 +33,23 @@ def last_block(text: str, languages: Container[str]) -> str | None:
 
     ```
     """
-    found = None
+    found = blocks(text, languages)
+    return found[-1] if found else None
+
+
+def blocks(text: str, languages: Container[str], unclosed: bool = False) -> list[str]:
+    """The contents of all fenced blocks in some languages.
+
+    Args:
+        text (`str`), languages (`Container[str]`):
+            As for [`last_block`].
+        unclosed (`bool`, *optional*, defaults to `False`):
+            Whether a last block that is never closed counts, up to the end of the text.
+
+    Returns:
+        `list[str]`: the contents, without the fences.
+    """
+    found = []
     position = 0
     while opening := _FENCE.search(text, position):
         start = opening.end() + 1
@@ -42,11 +58,11 @@ def last_block(text: str, languages: Container[str]) -> str | None:
         closing = re.compile(
             rf"^[ \t]{{0,{indent + 3}}}{re.escape(fence[0])}{{{len(fence)},}}[ \t\r]*$", re.MULTILINE
         ).search(text, start)
-        if closing is None:
+        if closing is None and not unclosed:
             break
+        position = len(text) if closing is None else closing.end()
         if opening["language"].lower() in languages:
-            found = _unindented(text[start : closing.start()], indent)
-        position = closing.end()
+            found.append(_unindented(text[start : len(text) if closing is None else closing.start()], indent))
     return found
 
 

@@ -64,7 +64,8 @@ def test_rows_are_scored_side_by_side(reward, metrics):
     tests = [TESTS, TESTS, TESTS, None, IO, []]
     scores = reward(prompts=["?"] * 6, completions=completions, tests=tests, log_metric=metrics.log_metric)
     assert scores == [1.0, pytest.approx(1 / 3), 0.0, None, 1.0, None]
-    assert metrics == {"code_tests/no_code": [0.25], "code_tests/all_passed": [0.5], "code_tests/timed_out": [0.0]}
+    expected = {"no_code": [0.25], "all_passed": [0.5], "timed_out": [0.0], "bad_tests": [0.0]}
+    assert metrics == {f"code_tests/{name}": value for name, value in expected.items()}
 
 
 def test_the_last_block_counts_and_messages_too(reward):
@@ -117,10 +118,21 @@ def test_what_the_code_prints_does_not_hide_the_results(reward):
     )
 
 
-def test_the_code_is_a_real_module(reward):
+@pytest.mark.parametrize("isolated", [True, False])
+def test_the_code_is_a_real_module(isolated):
     """String annotations, dataclasses and pickles look their module up."""
     code = "from __future__ import annotations\nimport dataclasses, pickle\n@dataclasses.dataclass\nclass Point:\n    x: int = 0"
-    assert score(reward, code, ["assert pickle.loads(pickle.dumps(Point(3))).x == 3"]) == 1.0
+    code += "\ndef copied(point):\n    return pickle.loads(pickle.dumps(point))"
+    reward = CodeTests(timeout_s=20, isolated=isolated)
+    assert score(reward, code, ["assert copied(Point(3)).x == 3", "from solution import Point"]) == 1.0
+
+
+def test_tests_that_need_the_objects_themselves(metrics):
+    code = "import pickle\nclass Point:\n    def __init__(self, x=0): self.x = x"
+    tests = ["assert pickle.loads(pickle.dumps(Point(3))).x == 3"]
+    assert score(CodeTests(timeout_s=20, isolated=False), code, tests) == 1.0
+    assert score(CodeTests(timeout_s=20), code, tests, log_metric=metrics.log_metric) == 0.0
+    assert metrics["code_tests/bad_tests"] == [1.0]
 
 
 def test_tests_see_what_earlier_ones_did(reward):
@@ -154,9 +166,11 @@ def test_arguments_are_checked():
 def test_without_a_sandbox_it_is_not_even_made(monkeypatch, tmp_path):
     check_sandbox.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SandboxUnavailable, match="is not run"):
+    with pytest.raises(SandboxUnavailable, match="is not run.*allow_unsandboxed=True"):
         CodeTests()
-    assert score(CodeTests(trusted=True, timeout_s=20), ADD, TESTS) == 1.0
+    with pytest.warns(UserWarning, match="with your rights, uncontained.*is not installed"):
+        reward = CodeTests(allow_unsandboxed=True, timeout_s=20)
+    assert score(reward, ADD, TESTS) == 1.0
 
 
 def test_a_sandbox_that_fails_in_the_run_is_no_score(monkeypatch, tmp_path, reward):
