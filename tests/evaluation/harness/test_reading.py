@@ -185,6 +185,19 @@ def test_several_filters_are_figures_of_their_own(runs, tmp_path):
     assert estimates["sums.acc,strict"].value == 0 and len(read.results[0].cases) == DOCS
 
 
+def test_a_value_that_is_not_the_mean_of_its_samples_is_not_taken_for_it(runs, tmp_path):
+    def edit(name, text):
+        if name.startswith("samples"):
+            return text
+        found = json.loads(text)
+        found["results"]["sums"]["acc,none"] += 0.25
+        return json.dumps(found)
+
+    read = read_results(changed(runs, tmp_path, edit))
+    assert [column.name for column in read.results[0].columns] == ["acc_norm"]
+    assert [measure.name for measure in read.measures] == ["sums.acc"]
+
+
 def test_groups_are_left_to_their_tasks_and_values_that_are_none_are_said(runs, tmp_path):
     def edit(name, text):
         if name.startswith("samples"):
