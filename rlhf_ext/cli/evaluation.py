@@ -45,7 +45,9 @@ class EvaluateArguments(WriterArguments):
             "rows with tests. By default the project's own."
         },
     )
-    ks: str = field(default="1", metadata={"help": "Of code: the k of pass@k with commas between; --samples is at least that."})
+    ks: str = field(
+        default="1", metadata={"help": "Of code: the k of pass@k with commas between; --samples is at least that."}
+    )
     thresholds: str | None = field(
         default=None,
         metadata={"help": "YAML such as 'safety.harmful_complied: {max: 0.05}'. Exit code 1 where one does not hold."},
