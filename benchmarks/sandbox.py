@@ -4,7 +4,8 @@
 
 Trivial programs, several at a time on two processors: a bare program in the sandbox, a program with input and output, and a
 test in a process of its own beside the code (as the code reward and the code suite run them); for comparison Python without
-a sandbox. In rounds, each side in turn. Wall time: other work on the machine is in it, and its load is said.
+a sandbox. In rounds, each side in turn. Wall time: other work on the machine slows it, and the load is
+said; `chrt -f 1 python ...` runs ahead of other work.
 
 To show: at least 20 graded tests a second on two processors. Ends with one line of JSON.
 """

@@ -29,9 +29,7 @@ class EvaluateArguments(WriterArguments):
             "module:function."
         },
     )
-    samples: int = field(
-        default=1, metadata={"help": "Of the suites here: answers a prompt; several are sampled."}
-    )
+    samples: int = field(default=1, metadata={"help": "Of the suites here: answers a prompt; several are sampled."})
     judge: str | None = field(
         default=None,
         metadata={

@@ -104,6 +104,18 @@ def grade(
 
     Raises:
         SandboxUnavailable: If the runner failed.
+
+    Example:
+
+    ```python
+    >>> from rlhf_ext.sandbox import Submission, available_runner, grade
+    >>> cheat = "class Yes:\\n    def __eq__(self, other): return True\\ndef add(a, b): return Yes()"
+    >>> codes = ["def add(a, b): return a + b", cheat]
+    >>> graded = grade([Submission(code, ["assert add(1, 2) == 3"]) for code in codes], available_runner())
+    >>> [outcome.kind for (outcome,) in graded]
+    ['passed', 'wrong']
+
+    ```
     """
     jobs = [(owner, job) for owner, submission in enumerate(submissions) for job in _jobs(submission, isolated)]
 

@@ -13,8 +13,8 @@ from .contributions import contributions
 from .estimate import Estimate
 from .judging import length_bias, position_bias, self_preference
 from .pairings import NotConnected
-from .pigeonhole import two_way_mean
 from .passing import pass_at_k
+from .pigeonhole import two_way_mean
 from .power import detectable_difference
 from .ranks import average_ranks
 from .rates import rule_of_three, wilson

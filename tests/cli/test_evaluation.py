@@ -183,7 +183,10 @@ def test_instructions_beside_them(tiny, rows, tmp_path, capsys, monkeypatch):
     ("flags", "words"),
     [
         (["--metrics", "bleu"], "--metrics is for the suite automatic, which is not among --suite safety"),
-        (["--suite", "instructions", "--judge", "x"], "--judge is for the suite safety, which is not among --suite instructions"),
+        (
+            ["--suite", "instructions", "--judge", "x"],
+            "--judge is for the suite safety, which is not among --suite instructions",
+        ),
         (["--suite", "automatic", "--metrics", "bleu"], "--data is needed"),
         (["--suite", "automatic", "--data", "gone.jsonl"], "--metrics is needed"),
         (["--suite", "automatic", "--data", "gone.jsonl", "--metrics", "bleu"], "No such file: gone.jsonl"),
@@ -254,7 +257,10 @@ def test_the_code_suite_with_its_settings(tmp_path, capsys):
         (["--suite", "code", "--problems", "gone.jsonl"], "No such file: gone.jsonl"),
         (["--suite", "code", "--toxicity", "original"], "--toxicity is for the suite safety"),
         (["--suite", "safety", "--ks", "2"], "--ks is for the suite code"),
-        (["--suite", "small_suite:make", "--samples", "2"], "--samples is for the suite safety or instructions or code or automatic, which"),
+        (
+            ["--suite", "small_suite:make", "--samples", "2"],
+            "--samples is for the suite safety or instructions or code or automatic, which",
+        ),
     ],
 )
 def test_settings_of_the_code_suite_are_checked_before_a_model_is_loaded(arguments, match, tmp_path, capsys):

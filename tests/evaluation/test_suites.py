@@ -27,7 +27,10 @@ def test_a_suite_of_ones_own():
 @pytest.mark.parametrize(
     ("names", "match"),
     [
-        ("safty", "no suite 'safty'; there are safety, instructions, automatic, code, and your own as module:function"),
+        (
+            "safty",
+            "no suite 'safty'; there are safety, instructions, automatic, code, and your own as module:function",
+        ),
         ("small_suite:make,safty", "no suite 'safty'"),
         ("", "No suite is named"),
         ("small_suite:make,small_suite:make", "named more than once"),

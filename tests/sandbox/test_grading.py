@@ -1,5 +1,6 @@
 """Code against tests that it cannot reach: what passes between the two, and every way to a false pass that was thought of."""
 
+import doctest
 import shutil
 
 import pytest
@@ -439,3 +440,8 @@ def test_a_report_without_the_token_is_none():
 def test_without_a_sandbox_it_grades_as_well():
     assert kinds("def add(a, b): return a + b", ADD, Unsandboxed()) == ["passed"] * 2
     assert kinds("def add(a, b): return 3", ADD, Unsandboxed()) == ["passed", "wrong"]
+
+
+def test_example_in_the_docstring():
+    example = doctest.DocTestParser().get_doctest(grade.__doc__.replace("```", ""), {}, "grade", None, 0)
+    assert example.examples and doctest.DocTestRunner().run(example).failed == 0

@@ -45,12 +45,14 @@ def test_trusted_code_takes_what_it_likes():
 
 
 def test_the_family_is_all_that_descends_from_a_process():
-    code = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'input()']); print(p.pid, flush=True); p.wait()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    child_code = "import os; block = bytearray(9 << 20); print(os.getpid(), flush=True); input()"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child_code!r}])"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
         child = int(process.stdout.readline())
         assert usage._family(process.pid) == [process.pid, child]
         assert (
-            usage._memory(child) > 1 << 20 and not usage.exceeds(process.pid, 1000) and usage.exceeds(process.pid, 1)
+            usage._memory(child) > 9 << 20 and not usage.exceeds(process.pid, 1000) and usage.exceeds(process.pid, 1)
         )
         process.stdin.close()
     assert usage._files(os.getpid()) == 0  # the machine's own folders are not counted, however full
