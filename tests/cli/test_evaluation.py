@@ -119,9 +119,10 @@ def test_a_model_that_is_not_there(tmp_path, capsys):
 
 
 def test_what_the_safety_suite_is_told(tiny):
-    from rlhf_ext.cli.evaluation import EvaluateArguments, _settings
+    from rlhf_ext.cli.evaluation import EvaluateArguments
+    from rlhf_ext.cli.suite_settings import settings_of_suites
 
-    told = _settings(EvaluateArguments(model=tiny, samples=2, judge=tiny))["safety"]
+    told = settings_of_suites(EvaluateArguments(model=tiny, samples=2, judge=tiny))["safety"]
     assert told["samples"] == 2
     assert told["judge"](prompts=["How?"], completions=["I cannot help with that."]) != [1.0]
 
