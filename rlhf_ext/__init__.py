@@ -54,15 +54,20 @@ _HOMES = {
     "Thresholds": "evaluation.reward_models",
     "WinRateCallback": "trainers.win_rate",
     "WorkQueue": "data.store",
+    "answers_from_store": "evaluation.human",
     "assistant_preferences": "data.preferences",
+    "automatic_suite": "evaluation.automatic",
     "best_graded": "labelers",
     "best_of_n": "labelers",
     "best_of_n_dataset": "labelers",
+    "code_suite": "evaluation.coding",
     "create_feedback_app": "deployment.feedback_ui",
     "critique_and_revise": "constitution",
     "from_rewards": "labelers",
+    "instructions_suite": "evaluation.instructions",
     "load_preferences": "data.preferences",
     "prepare_preferences": "data.preferences",
+    "rank_models": "evaluation.human",
     "run_suite": "evaluation.running",
     "safety_suite": "evaluation.safety",
     "sample_candidates": "labelers",
@@ -79,7 +84,11 @@ if TYPE_CHECKING:
     from .data.preferences import assistant_preferences, load_preferences, prepare_preferences
     from .data.store import Annotators, FeedbackItem, FeedbackRecord, FeedbackStore, JudgementStore, WorkQueue
     from .deployment.feedback_ui import FeedbackSettings, create_feedback_app
+    from .evaluation.automatic import automatic_suite
+    from .evaluation.coding import code_suite
     from .evaluation.gate import ReleaseGate
+    from .evaluation.human import answers_from_store, rank_models
+    from .evaluation.instructions import instructions_suite
     from .evaluation.reward_models import RewardValidation, Thresholds, validate_reward_model
     from .evaluation.running import run_suite
     from .evaluation.safety import safety_suite
