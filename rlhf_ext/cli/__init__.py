@@ -29,6 +29,7 @@ commands:
   dpo      DPO with graded preferences
   ppo      PPO against a reward model
   evaluate suites put to a model, and to a baseline; with --thresholds, exit code 1 where a release gate fails
+  serve    an OpenAI-compatible gateway in front of models: keys, limits, A/B tests, filters, feedback
 
 `rlhf-ext COMMAND --help` lists a command's fields.
 """
@@ -47,6 +48,7 @@ _COMMANDS = {
     "dpo": "training",
     "ppo": "training",
     "evaluate": "evaluation",
+    "serve": "serving",
 }
 
 
