@@ -1,0 +1,1 @@
+"""What the gateway has served, and what came of it."""
