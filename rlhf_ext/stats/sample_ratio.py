@@ -111,6 +111,4 @@ def _chi_square_above(statistic: float, freedom: int) -> float:
     shift = 0.5 if freedom % 2 else 0.0
     if not half:
         return 1.0
-    return start + math.fsum(
-        math.exp((i + shift) * math.log(half) - half - math.lgamma(i + 1 + shift)) for i in terms
-    )
+    return start + math.fsum(math.exp((i + shift) * math.log(half) - half - math.lgamma(i + 1 + shift)) for i in terms)

@@ -59,7 +59,9 @@ def rate_confidence_sequence(total: float, n: int, confidence: float = 0.95) -> 
     mixed = _log_beta(0.5 + total, 0.5 + n - total) - _log_beta(0.5, 0.5)
 
     def within(mean: float) -> bool:
-        likelihood = (total * math.log(mean) if total else 0.0) + ((n - total) * math.log1p(-mean) if n > total else 0.0)
+        likelihood = (total * math.log(mean) if total else 0.0) + (
+            (n - total) * math.log1p(-mean) if n > total else 0.0
+        )
         return mixed - likelihood < -math.log(1 - confidence)
 
     low = 0.0 if rate == 0 else _edge(within, rate, 0.0)

@@ -39,7 +39,9 @@ class Step:
         if not 0 < self.share <= 1:
             raise ValueError(f"`share` of a step must be in (0, 1], got {self.share!r}.")
         if self.seconds < 0 or self.users < 0:
-            raise ValueError(f"`seconds` and `users` of a step cannot be negative, got {self.seconds} and {self.users}.")
+            raise ValueError(
+                f"`seconds` and `users` of a step cannot be negative, got {self.seconds} and {self.users}."
+            )
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Standing:
 
     Args:
         state (`Literal["ramping", "complete", "rolled_back"]`):
-            `"complete"` is on its last step, for as long as that should last at least; its guards still hold.
+            `"complete"`: it has been through its last step, and stays on it. Its guards still hold.
         share (`float`):
             Its share of traffic.
         stage (`int`):
@@ -134,7 +136,9 @@ class Canary:
         if not steps or not guards:
             raise ValueError(f"The canary {variant!r} needs steps and guards: without guards nothing would stop it.")
         if any(later.share <= earlier.share for earlier, later in zip(steps, steps[1:], strict=False)):
-            raise ValueError(f"The steps of the canary {variant!r} must have growing shares, got {[s.share for s in steps]}.")
+            raise ValueError(
+                f"The steps of the canary {variant!r} must have growing shares, got {[s.share for s in steps]}."
+            )
         if not 0 < alpha < 1:
             raise ValueError(f"`alpha` must be in (0, 1), got {alpha}.")
         self.base, self.variant, self.steps, self.guards = experiment, variant, tuple(steps), tuple(guards)

@@ -88,10 +88,14 @@ class Experiment:
     def __post_init__(self) -> None:
         for what in ("name", "salt", "traffic", "layer"):
             if not isinstance(getattr(self, what), str) or not getattr(self, what):
-                raise ValueError(f"`{what}` of an experiment must be a text that is not empty, got {getattr(self, what)!r}.")
+                raise ValueError(
+                    f"`{what}` of an experiment must be a text that is not empty, got {getattr(self, what)!r}."
+                )
         for what in ("variants", "overrides", "shadow"):
             if not isinstance(getattr(self, what), Mapping):
-                raise ValueError(f"`{what}` of the experiment {self.name!r} must be a mapping, got {getattr(self, what)!r}.")
+                raise ValueError(
+                    f"`{what}` of the experiment {self.name!r} must be a mapping, got {getattr(self, what)!r}."
+                )
         for what, shares in (("variants", self.variants), ("shadow", self.shadow)):
             for variant, share in shares.items():
                 if not isinstance(variant, str) or not variant:
@@ -141,7 +145,9 @@ class Experiment:
 
     def shadows(self, request: str) -> tuple[str, ...]:
         """The variants that get a copy of a request, by its id. Their answers are thrown away or kept, never served."""
-        return tuple(v for v, share in self.shadow.items() if _uniform(self.salt, self.name, f"shadow {v}", request) < share)
+        return tuple(
+            v for v, share in self.shadow.items() if _uniform(self.salt, self.name, f"shadow {v}", request) < share
+        )
 
     def with_weights(self, variants: Mapping[str, float]) -> Experiment:
         """The same experiment with other shares; as few users move as can be.

@@ -90,11 +90,15 @@ class Guard:
             ValueError: If it is not finite, or no rate where it should be.
         """
         if not math.isfinite(value):
-            raise ValueError(f"A value of {self.metric!r} must be finite, got {value}; leave out what could not be measured.")
+            raise ValueError(
+                f"A value of {self.metric!r} must be finite, got {value}; leave out what could not be measured."
+            )
         if self.quantile is not None:
             return float(value > self.at_most)  # type: ignore[operator]
         if self.rate and not 0 <= value <= 1:
-            raise ValueError(f"A value of {self.metric!r} must be in [0, 1], as its guard is on a rate, got {value:g}.")
+            raise ValueError(
+                f"A value of {self.metric!r} must be in [0, 1], as its guard is on a rate, got {value:g}."
+            )
         return float(value)
 
     def estimate(self, canary: Moments, control: Moments, confidence: float, planned: int) -> Estimate | None:

@@ -36,7 +36,9 @@ class Experiments:
     def __init__(self, experiments: Sequence[Experiment] = ()):
         self._all = {one.name: one for one in experiments}
         if len(self._all) < len(experiments):
-            twice = next(one.name for i, one in enumerate(experiments) if one.name in [e.name for e in experiments[:i]])
+            twice = next(
+                one.name for i, one in enumerate(experiments) if one.name in [e.name for e in experiments[:i]]
+            )
             raise ValueError(f"Two experiments have the name {twice!r}; assignments would be the same for both.")
         for i, one in enumerate(experiments):
             for other in experiments[:i]:

@@ -38,7 +38,9 @@ class StoredCanaries:
 
     def append(self, canary: str, transition: Transition) -> bool:
         with self.database.writing(f"canary {canary}") as connection:
-            last = connection.scalar(sa.select(sa.func.max(TRANSITIONS.c.number)).where(TRANSITIONS.c.canary == canary))
+            last = connection.scalar(
+                sa.select(sa.func.max(TRANSITIONS.c.number)).where(TRANSITIONS.c.canary == canary)
+            )
             if transition.number != (0 if last is None else last + 1):
                 return False
             connection.execute(sa.insert(TRANSITIONS).values(canary=canary, **asdict(transition)))
@@ -85,9 +87,16 @@ class StoredCanaries:
             seen = seen.replaced(total / n, more[1] / more[0]) if n else seen.added(more[1] / more[0])
             rows.append({**place, "user_hash": user, "n": more[0], "total": more[1]})
         self._write(connection, USERS, rows, ("n", "total"))
-        self._write(connection, FIGURES, [{**place, "n": seen.n, "mean": seen.mean, "squares": seen.squares}], ("n", "mean", "squares"))
+        self._write(
+            connection,
+            FIGURES,
+            [{**place, "n": seen.n, "mean": seen.mean, "squares": seen.squares}],
+            ("n", "mean", "squares"),
+        )
 
-    def _known(self, connection: sa.Connection, place: dict[str, object], users: list[str]) -> dict[str, tuple[int, float]]:
+    def _known(
+        self, connection: sa.Connection, place: dict[str, object], users: list[str]
+    ) -> dict[str, tuple[int, float]]:
         here = [USERS.c[name] == value for name, value in place.items()]
         found: dict[str, tuple[int, float]] = {}
         for start in range(0, len(users), _IN):

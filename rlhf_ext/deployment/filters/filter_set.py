@@ -44,7 +44,9 @@ class FilterSet:
         names: set[str] = set()
         for one in filters:
             if not isinstance(one, Filter | SpanFilter):
-                raise TypeError(f"{one!r} is no filter: give Filter(...) for a reward function, SpanFilter(...) for rules.")
+                raise TypeError(
+                    f"{one!r} is no filter: give Filter(...) for a reward function, SpanFilter(...) for rules."
+                )
             if one.name in names:
                 raise ValueError(f"Two filters have the name {one.name!r}.")
             names.add(one.name)
@@ -91,7 +93,9 @@ class FilterSet:
         hits = [replace(region.hit, part=part) for part, some in regions.items() for region in some]
         hits += self._scored(text, parts, side, prompt)
         if is_messages(text) and self.not_text == "block":
-            hits += [Hit("not_text", "block", "is no text, and no filter reads it", part=part) for part in unreadable(text)]
+            hits += [
+                Hit("not_text", "block", "is no text, and no filter reads it", part=part) for part in unreadable(text)
+            ]
         return self._verdict(text, parts, regions, tuple(hits))
 
     def closed(self, because: str, kind: Any = "") -> Verdict:
@@ -158,5 +162,3 @@ def _before(text: Any, part: str, side: Side, prompt: Prompt) -> Prompt:
     if side == "output":
         return prompt
     return text[: int(part.split(".")[0])] if is_messages(text) else ""
-
-

@@ -117,7 +117,11 @@ def _unseen(character: str) -> bool:
     if kind == "Cc":
         return not character.isspace()
     # Variation selectors are marks that choose a glyph.
-    selects = "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef" or "\u180b" <= character <= "\u180f"
+    selects = (
+        "\ufe00" <= character <= "\ufe0f"
+        or "\U000e0100" <= character <= "\U000e01ef"
+        or "\u180b" <= character <= "\u180f"
+    )
     return kind == "Cf" or selects or character in _UNSEEN
 
 

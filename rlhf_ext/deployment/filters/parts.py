@@ -20,7 +20,9 @@ def texts_in(messages: Sequence[Message]) -> dict[str, str]:
     found: dict[str, str] = {}
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping):
-            raise TypeError(f"message {index} is {message!r:.80}, where a mapping with `role` and `content` was expected.")
+            raise TypeError(
+                f"message {index} is {message!r:.80}, where a mapping with `role` and `content` was expected."
+            )
         found |= {".".join(map(str, path)): text for path, text in _walk((index,), message)}
     return found
 
@@ -32,7 +34,10 @@ def unreadable(messages: Sequence[Message]) -> list[str]:
         for index, message in enumerate(messages)
         if isinstance(message.get("content"), list)
         for place, block in enumerate(message["content"])
-        if not (isinstance(block, str) or (isinstance(block, Mapping) and isinstance(block.get("text", block.get("refusal")), str)))
+        if not (
+            isinstance(block, str)
+            or (isinstance(block, Mapping) and isinstance(block.get("text", block.get("refusal")), str))
+        )
     ]
 
 

@@ -47,7 +47,9 @@ class BoundedPattern:
         except re.error as error:
             raise ValueError(f"{pattern!r} is no regular expression: {error}.") from error
         if tree.state.flags & ~(re.IGNORECASE | re.UNICODE):
-            raise ValueError(f"{pattern!r} sets flags: patterns are matched without regard to case, and with no other flag.")
+            raise ValueError(
+                f"{pattern!r} sets flags: patterns are matched without regard to case, and with no other flag."
+            )
         self.pattern = pattern
         shortest, self.longest = (int(width) for width in tree.getwidth())
         _check(pattern, tree)
@@ -110,14 +112,20 @@ def _check(pattern: str, tree: Any) -> None:
                 _check(pattern, branch)
         elif op is ops.SUBPATTERN:
             if argument[1] or argument[2]:
-                raise ValueError(f"{pattern!r} sets flags for a part: patterns are matched without regard to case, with no other flag.")
+                raise ValueError(
+                    f"{pattern!r} sets flags for a part: patterns are matched without regard to case, with no other flag."
+                )
             _check(pattern, argument[3])
         elif op in (ops.ASSERT, ops.ASSERT_NOT):
             if argument[1].getwidth()[1] > 1:
-                raise ValueError(f"{pattern!r} looks ahead or back by more than one character, which a stream may not have yet.")
+                raise ValueError(
+                    f"{pattern!r} looks ahead or back by more than one character, which a stream may not have yet."
+                )
             _check(pattern, argument[1])
         elif op is ops.AT and argument not in (ops.AT_BOUNDARY, ops.AT_NON_BOUNDARY):
-            raise ValueError(f"{pattern!r} has an anchor (^, $, \\A or \\Z), and a stream has no lines to speak of. Use \\b.")
+            raise ValueError(
+                f"{pattern!r} has an anchor (^, $, \\A or \\Z), and a stream has no lines to speak of. Use \\b."
+            )
         elif op in (ops.LITERAL, ops.NOT_LITERAL):
             _check_letter(pattern, chr(argument))
         elif op is ops.IN:
@@ -125,7 +133,9 @@ def _check(pattern: str, tree: Any) -> None:
                 if kind is ops.LITERAL:
                     _check_letter(pattern, chr(member))
         elif op not in (ops.AT, ops.ANY):
-            raise ValueError(f"{pattern!r} has a back reference, a condition or a possessive part, which a stream cannot have.")
+            raise ValueError(
+                f"{pattern!r} has a back reference, a condition or a possessive part, which a stream cannot have."
+            )
 
 
 def _check_letter(pattern: str, letter: str) -> None:

@@ -116,6 +116,8 @@ def personal_data(kinds: Sequence[str] = KINDS) -> list[Rule]:
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds:
-        raise ValueError(f"Unknown kind of personal data {unknown[0] if unknown else ''!r}; there are {', '.join(KINDS)}.")
+        raise ValueError(
+            f"Unknown kind of personal data {unknown[0] if unknown else ''!r}; there are {', '.join(KINDS)}."
+        )
     more = {"ip": ("ip", "ipv6"), "key": ("private_key", "key")}
     return [_RULES[name] for kind in kinds for name in more.get(kind, (kind,))]

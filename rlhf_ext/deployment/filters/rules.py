@@ -11,7 +11,10 @@ from .folding import fold
 from .patterns import BoundedPattern, any_of
 from .verdict import Side
 
-_NO_LETTER_BEFORE, _NO_LETTER_AFTER = r"(?<![^\W_])", r"(?![^\W_])"  # an underscore is no letter: secret_key holds "secret"
+_NO_LETTER_BEFORE, _NO_LETTER_AFTER = (
+    r"(?<![^\W_])",
+    r"(?![^\W_])",
+)  # an underscore is no letter: secret_key holds "secret"
 _WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
 

@@ -54,7 +54,11 @@ class Scanner:
             with closed:
                 spans, self._places[index] = rule.spans(text, start, ended)
             if closed.because and start < len(text):
-                regions.append(Region(self._folded.raw_start(start), self._folded.raw_end(len(text)), _closed(one, closed.because)))
+                regions.append(
+                    Region(
+                        self._folded.raw_start(start), self._folded.raw_end(len(text)), _closed(one, closed.because)
+                    )
+                )
                 self._places[index] = len(text)
             regions += [self._region(one, rule, span, index) for span in spans]
             if one.action != "flag":

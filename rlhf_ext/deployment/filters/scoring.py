@@ -70,16 +70,22 @@ class Filter:
 
     def __post_init__(self) -> None:
         if self.action == "redact":
-            raise ValueError(f"The filter {self.name!r} scores, and a score has no place in the text: redact with a SpanFilter.")
+            raise ValueError(
+                f"The filter {self.name!r} scores, and a score has no place in the text: redact with a SpanFilter."
+            )
         check_fields(self.name, self.on, self.action, ("block", "replace", "flag"))
         if not callable(self.reward):
             raise ValueError(f"`reward` of the filter {self.name!r} must be a reward function, got {self.reward!r}.")
         if self.at_least is None and self.at_most is None:
             raise ValueError(f"The filter {self.name!r} has neither `at_least` nor `at_most`: everything would pass.")
         if None not in (self.at_least, self.at_most) and self.at_least > self.at_most:  # type: ignore[operator]
-            raise ValueError(f"The filter {self.name!r}: `at_least` {self.at_least} is above `at_most` {self.at_most}.")
+            raise ValueError(
+                f"The filter {self.name!r}: `at_least` {self.at_least} is above `at_most` {self.at_most}."
+            )
         if self.window is not None and self.window < _SHORTEST:
-            raise ValueError(f"`window` of the filter {self.name!r} must be at least {_SHORTEST} characters, got {self.window}.")
+            raise ValueError(
+                f"`window` of the filter {self.name!r} must be at least {_SHORTEST} characters, got {self.window}."
+            )
 
     def passes(self, score: float) -> bool:
         return (self.at_least is None or score >= self.at_least) and (self.at_most is None or score <= self.at_most)
@@ -92,7 +98,10 @@ class Filter:
         if sentence is not None:
             return sentence.end()
         if len(text) >= start + self.window:
-            space = max(text.rfind(" ", start + _SHORTEST, start + self.window), text.rfind("\n", start + _SHORTEST, start + self.window))
+            space = max(
+                text.rfind(" ", start + _SHORTEST, start + self.window),
+                text.rfind("\n", start + _SHORTEST, start + self.window),
+            )
             return space + 1 if space >= 0 else start + self.window
         return len(text) if ended and len(text) > start else None
 
