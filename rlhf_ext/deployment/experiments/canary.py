@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ...stats import Moments
 from .experiment import Experiment
@@ -135,7 +136,7 @@ class Canary:
             )
         if not steps or not guards:
             raise ValueError(f"The canary {variant!r} needs steps and guards: without guards nothing would stop it.")
-        if any(later.share <= earlier.share for earlier, later in zip(steps, steps[1:], strict=False)):
+        if any(later.share <= earlier.share for earlier, later in itertools.pairwise(steps)):
             raise ValueError(
                 f"The steps of the canary {variant!r} must have growing shares, got {[s.share for s in steps]}."
             )
@@ -218,7 +219,7 @@ class Canary:
 
     def _begin(self) -> Standing:
         """Starts it, or goes on where it stands."""
-        what = [[asdict(step) for step in self.steps], [asdict(guard) for guard in self.guards]]
+        what: list[Any] = [[asdict(step) for step in self.steps], [asdict(guard) for guard in self.guards]]
         what += [self.variant, self.base.control, self.base.salt, self.alpha]
         digest = hashlib.blake2b(json.dumps(what).encode(), digest_size=16).hexdigest()
         past = self.store.transitions(self.name)

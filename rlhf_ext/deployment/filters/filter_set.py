@@ -86,13 +86,13 @@ class FilterSet:
             raise ValueError(f"`side` must be 'input' or 'output', got {side!r}.")
         if not isinstance(text, str | list):
             raise TypeError(f"Expected text or a list of messages, got {type(text).__name__}.")
-        parts = texts_in(text) if is_messages(text) else {"": text}
+        parts = {"": text} if isinstance(text, str) else texts_in(text)
         if not (self.spans(side) or self.scores(side)):
             return Verdict("allow", text)
         regions = {part: self._regions(value, side) for part, value in parts.items()}
         hits = [replace(region.hit, part=part) for part, some in regions.items() for region in some]
         hits += self._scored(text, parts, side, prompt)
-        if is_messages(text) and self.not_text == "block":
+        if not isinstance(text, str) and self.not_text == "block":
             hits += [
                 Hit("not_text", "block", "is no text, and no filter reads it", part=part) for part in unreadable(text)
             ]
