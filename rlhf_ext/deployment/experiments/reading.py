@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ...constitution.strict_yaml import read_yaml
+from ..._strict_yaml import read_yaml
 from .canary import Canary, Step
 from .experiment import Experiment
 from .guards import Guard
