@@ -10,15 +10,25 @@ from .bootstraps import Scores, bootstrap, bootstrap_mean, paired_difference
 from .clustered import clustered_mean, clustered_rate, rate_difference
 from .estimate import Estimate
 from .judging import length_bias, position_bias, self_preference
+from .moments import Moments
 from .power import detectable_difference
 from .ranks import average_ranks
 from .rates import rule_of_three, wilson
+from .sample_ratio import always_valid_sample_ratio, sample_ratio_test
+from .sequential import (
+    difference_confidence_sequence,
+    difference_p_value,
+    mean_confidence_sequence,
+    rate_confidence_sequence,
+)
 from .significance import holm, sign_flip_test
 from .win_rate import length_controlled_win_rate, win_rate
 
 __all__ = [
     "Estimate",
+    "Moments",
     "Scores",
+    "always_valid_sample_ratio",
     "average_ranks",
     "bootstrap",
     "bootstrap_mean",
@@ -26,15 +36,20 @@ __all__ = [
     "clustered_rate",
     "cohen_kappa",
     "detectable_difference",
+    "difference_confidence_sequence",
+    "difference_p_value",
     "fleiss_kappa",
     "holm",
     "krippendorff_alpha",
     "length_bias",
     "length_controlled_win_rate",
+    "mean_confidence_sequence",
     "paired_difference",
     "position_bias",
+    "rate_confidence_sequence",
     "rate_difference",
     "rule_of_three",
+    "sample_ratio_test",
     "self_preference",
     "sign_flip_test",
     "wilson",

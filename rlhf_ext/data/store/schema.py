@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .canary_tables import TABLES as CANARIES
 from .metadata import BIG, METADATA, sa
 from .served_tables import NEVER_CHANGED
 from .served_tables import TABLES as SERVED
@@ -139,7 +140,7 @@ def _feedback(connection: sa.Connection) -> None:
 
 
 def _served(connection: sa.Connection) -> None:
-    METADATA.create_all(connection, SERVED, checkfirst=False)
+    METADATA.create_all(connection, [*SERVED, *CANARIES], checkfirst=False)
     for statement in NEVER_CHANGED[connection.dialect.name]:
         connection.exec_driver_sql(statement)
 

@@ -79,16 +79,7 @@ BUCKETS = sa.Table(
 )
 """Token buckets that gateways share."""
 
-STATES = sa.Table(
-    "served_states",
-    METADATA,
-    sa.Column("name", sa.String(128), primary_key=True),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("value", sa.Text, nullable=False),
-)
-"""What gateways have to agree on while it changes: the state of canaries."""
-
-TABLES = (SETTINGS, KEYS, RESPONSES, FEEDBACK, BUCKETS, STATES)
+TABLES = (SETTINGS, KEYS, RESPONSES, FEEDBACK, BUCKETS)
 
 NEVER_CHANGED = {
     "sqlite": [
