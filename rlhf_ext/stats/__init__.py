@@ -9,6 +9,7 @@ from .agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
 from .bootstraps import Scores, bootstrap, bootstrap_mean, paired_difference
 from .clustered import clustered_mean, clustered_rate, rate_difference
 from .estimate import Estimate
+from .exchangeability import ConformalMartingale
 from .judging import length_bias, position_bias, self_preference
 from .moments import Moments
 from .power import detectable_difference
@@ -25,6 +26,7 @@ from .significance import holm, sign_flip_test
 from .win_rate import length_controlled_win_rate, win_rate
 
 __all__ = [
+    "ConformalMartingale",
     "Estimate",
     "Moments",
     "Scores",

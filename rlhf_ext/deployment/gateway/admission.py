@@ -60,6 +60,11 @@ class KeyRing:
                     _LOG.error("Keys cannot be read, those known go on working: %s", error)
                 away = True
 
+    def knows(self, secret: str) -> bool:
+        """Whether a key works."""
+        key = self._by_hash.get(key_hash(secret))
+        return key is not None and key.revoked is None
+
     def check(self, exchange: Exchange) -> ApiKey | None:
         """The key of a request; None where none is needed.
 

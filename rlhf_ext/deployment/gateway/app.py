@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...data.store.served import ApiKeys, Redactor, ServedFeedback, ServedStore, SharedBuckets
+from ..monitoring import Monitor
 from .admission import KeyRing, RateLimits
 from .backend import Backend
 from .bodies import unknown_url
@@ -22,10 +24,11 @@ from .errors import ApiError
 from .exchange import ClientGone, Exchange, Stopping
 from .feedback import Feedback
 from .metrics import CONTENT_TYPE, Metrics
-from .observing import Observer
+from .observing import Observer, Observers
 from .recording import Recorder
 from .routing import Router, model_of
 from .settings import GatewaySettings
+from .status import Status
 from .upstream import Upstream
 
 _LOG = logging.getLogger(__name__)
@@ -47,10 +50,13 @@ class Gateway:
     """
 
     def __init__(self, settings: GatewaySettings, observer: Observer | None = None):
-        self.settings, self.observer = settings, observer
+        self.settings = settings
         self.store = ServedStore(settings.store.database, _PATIENCE)
         self.store.hash("")  # makes the salt, or fails before anybody is let in
         self.metrics, self.stopping = Metrics(), Stopping()
+        self.monitor = Monitor(settings.monitoring, self.metrics, self._key_of, self._canaries)
+        watching = [self.monitor] if observer is None else [self.monitor, observer]
+        self.observer = Observers(watching, self.monitor.failures)
         self.backends = _backends(settings)
         self.router = Router(settings, self.backends)
         self.keys = KeyRing(ApiKeys(self.store.database))
@@ -60,7 +66,15 @@ class Gateway:
         self._buckets = SharedBuckets(self.store.database)
         limits = RateLimits(self._buckets)
         self.completions = Completions(
-            settings, self.router, self.keys, limits, self.store, self.recorder, self.metrics, self.stopping, observer
+            settings,
+            self.router,
+            self.keys,
+            limits,
+            self.store,
+            self.recorder,
+            self.metrics,
+            self.stopping,
+            self.observer,
         )
         self.feedback = Feedback(settings, self.keys, limits, self.store, self.recorder, redact, self._said)
         self._ready: tuple[float, list[str]] = (0.0, [])
@@ -73,6 +87,7 @@ class Gateway:
             ("GET", "/healthz"): self._healthz,
             ("GET", "/readyz"): self._readyz,
             ("GET", "/metrics"): self._metrics,
+            ("GET", "/status"): Status(self.monitor, self.keys).handle,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,9 +122,15 @@ class Gateway:
         await exchange.answer(status, json.dumps(answer).encode())
 
     def _said(self, said: ServedFeedback) -> None:
-        self.metrics.feedback.labels(said.kind).inc()
-        if self.observer is not None:
-            self.observer.said(said.response, said.kind, dict(said.value))
+        self.observer.said(said.response, said.kind, dict(said.value))
+
+    def _key_of(self, response: str) -> tuple[str, str | None] | None:
+        """Model and variant of a response, for whoever asks in a thread."""
+        found = next(self.store.responses([response]), None)
+        return None if found is None else (found.model, found.variant)
+
+    def _canaries(self) -> dict[str, Any]:
+        return {}
 
     async def _models(self, exchange: Exchange) -> None:
         self.keys.check(exchange)
@@ -164,6 +185,7 @@ class Gateway:
         for backend in self.backends.values():
             await backend.start()
         self.recorder.start()
+        self.monitor.start()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self.keys.keep_looking()), loop.create_task(self._tidy())]
 
@@ -174,6 +196,8 @@ class Gateway:
         for backend in self.backends.values():
             await backend.close()
         await asyncio.to_thread(self.recorder.stop, 10.0)
+        await asyncio.to_thread(self.monitor.stop, 5.0)
+        self.metrics.close()
         self.store.close()
 
     async def _tidy(self) -> None:
@@ -193,7 +217,7 @@ def create_gateway(settings: GatewaySettings, observer: Observer | None = None) 
     """The gateway as an ASGI application, for [`serve`] or any ASGI server.
 
     It speaks OpenAI's API: `/v1/chat/completions`, `/v1/completions` and `/v1/models`, streaming and not; beside it `/v1/feedback`,
-    `/healthz`, `/readyz` and `/metrics`.
+    `/healthz`, `/readyz`, `/metrics` and `/status`, a page for people.
 
     Args:
         settings ([`GatewaySettings`]): Who answers, what is kept, what is allowed.

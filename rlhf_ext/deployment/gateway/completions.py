@@ -139,15 +139,8 @@ class Completions:
         await exchange.end()
 
     def _record(self, call: Call) -> None:
-        self.metrics.requests.labels(call.kind, call.status).inc()
-        of_model = (call.route.backend.name, call.route.variant or "")
         row = call.row()
-        self.metrics.seconds.labels(*of_model).observe(row.fields["seconds"])
-        if row.fields["ttft"] is not None:
-            self.metrics.ttft.labels(*of_model).observe(row.fields["ttft"])
-        for kind in ("prompt", "completion"):
-            if row.fields[f"{kind}_tokens"]:
-                self.metrics.tokens.labels(*of_model, kind).inc(row.fields[f"{kind}_tokens"])
+        self.metrics.count(call.kind, row.fields, call.hits)
         self.recorder.put(row)
         if self.observer is not None:
             self.observer.served(call.served(None if call.user is None else self.store.hash(call.user)))

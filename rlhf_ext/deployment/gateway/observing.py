@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ...types import Prompt
+from ..monitoring import Failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +66,27 @@ class Observer(Protocol):
 
     def said(self, response: str, kind: str, value: dict[str, Any]) -> None:
         """Feedback has been stored."""
+
+
+class Observers:
+    """Several observers as one that never raises: whatever one of them does, requests and the others go on.
+
+    Args:
+        observers (`Sequence[Observer]`): Who is told.
+        failures ([`~rlhf_ext.deployment.monitoring.Failures`]): Where their errors are counted and logged.
+    """
+
+    def __init__(self, observers: Sequence[Observer], failures: Failures):
+        self._observers, self._failures = observers, failures
+
+    def served(self, served: Served) -> None:
+        """A request is done with."""
+        for one in self._observers:
+            with self._failures.within(f"observer {type(one).__name__}"):
+                one.served(served)
+
+    def said(self, response: str, kind: str, value: dict[str, Any]) -> None:
+        """Feedback has been stored."""
+        for one in self._observers:
+            with self._failures.within(f"observer {type(one).__name__}"):
+                one.said(response, kind, value)

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ..._strict_yaml import read_yaml
+from ..monitoring.settings import MonitoringSettings
 
 # Types are not bent to fit: `port: "80"` is an error, and so is a field that there is not.
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -226,6 +227,7 @@ class GatewaySettings:
         experiments (`dict[str, ExperimentSettings]`, *optional*): By name; at most one a model.
         filters (`list[FilterSettings]`, *optional*): In order.
         store ([`StoreSettings`], *optional*), limits ([`LimitSettings`], *optional*): As they say.
+        monitoring ([`~rlhf_ext.deployment.monitoring.MonitoringSettings`], *optional*): What is watched.
         user_header (`str`, *optional*, defaults to `"x-user-id"`): Header with the user, before the body's `user`.
         anyone_may_choose (`bool`, *optional*, defaults to `False`): Whether `x-variant` of a request chooses the variant, whatever the
             key. Without it only keys that were made so may.
@@ -254,6 +256,7 @@ class GatewaySettings:
     filters: list[FilterSettings] = field(default_factory=list)
     store: StoreSettings = field(default_factory=StoreSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     user_header: str = "x-user-id"
     anyone_may_choose: bool = False
 
