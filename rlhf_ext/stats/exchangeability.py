@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 _PARTS = (2, 4, 10)
 """Into how many parts of [0, 1] p-values are sorted by those who bet: few parts learn a shift fast, many see its shape."""
+_FIRST = (0, 2, 6)
+"""Where each begins among all of them."""
 
 
 class ConformalMartingale:
@@ -76,7 +78,9 @@ class ConformalMartingale:
         self._rng = np.random.default_rng(seed)
         self._begun = 0
         self._logs: NDArray[np.float64] = np.zeros((0, len(_PARTS)))
-        self._seen: list[NDArray[np.float64]] = [np.zeros((0, parts)) for parts in _PARTS]
+        self._seen: NDArray[np.float64] = np.zeros((0, sum(_PARTS)))
+        """What each beginner has counted, of all parts side by side."""
+        self._bets_of: NDArray[np.float64] = np.zeros((0, 1))
 
     def show(self, values: Sequence[int] | NDArray[np.int64]) -> None:
         """Takes values of the reference, without a bet."""
@@ -88,10 +92,10 @@ class ConformalMartingale:
         Raises:
             ValueError: If it is in no bin.
         """
-        [bin_] = self._checked([value])
-        self.counts[bin_] += 1
-        above = self.counts[bin_ + 1 :].sum()
-        p = (above + self._rng.random() * self.counts[bin_]) / self.counts.sum()
+        if not (isinstance(value, int | np.integer) and 0 <= value < self.bins):
+            self._checked([value])  # says what is wrong
+        self.counts[value] += 1
+        p = (self.counts[value + 1 :].sum() + self._rng.random() * self.counts[value]) / self.counts.sum()
         if self.bets % self.every == 0:
             self._begin()
         self._bet(float(p))
@@ -110,21 +114,25 @@ class ConformalMartingale:
         self._begun += 1
         share = -math.log(self._begun * (self._begun + 1) * len(_PARTS))
         self._logs = np.vstack([self._logs, np.full((1, len(_PARTS)), share)])
-        self._seen = [np.vstack([seen, np.zeros((1, seen.shape[1]))]) for seen in self._seen]
+        self._seen = np.vstack([self._seen, np.zeros((1, sum(_PARTS)))])
+        self._bets_of = np.vstack([self._bets_of, [[0.0]]])
         if len(self._logs) > self.most:
             # The newest half stays: it has had no time to win anything.
             weakest = int(self._logs[: self.most // 2].max(axis=1).argmin())
-            self._logs = np.delete(self._logs, weakest, axis=0)
-            self._seen = [np.delete(seen, weakest, axis=0) for seen in self._seen]
+            self._logs, self._seen, self._bets_of = (
+                np.delete(one, weakest, axis=0) for one in (self._logs, self._seen, self._bets_of)
+            )
 
     def _bet(self, p: float) -> None:
-        for column, (parts, seen) in enumerate(zip(_PARTS, self._seen, strict=True)):
-            part = min(parts - 1, int(p * parts))
-            self._logs[:, column] += np.log(parts * (seen[:, part] + 0.5) / (seen.sum(axis=1) + parts / 2))
-            seen[:, part] += 1
+        # p is 1 in one case of 2^53.
+        at = [first + min(parts - 1, int(p * parts)) for first, parts in zip(_FIRST, _PARTS, strict=True)]
+        parts = np.array(_PARTS)
+        self._logs += np.log(parts * (self._seen[:, at] + 0.5) / (self._bets_of + parts / 2))
+        self._seen[:, at] += 1
+        self._bets_of += 1
 
     def _capital(self) -> float:
         # What is set aside for those who have not begun is 1 / (begun + 1).
-        logs = np.append(self._logs.ravel(), -math.log(self._begun + 1))
-        top = logs.max()
-        return float(top + math.log(np.exp(logs - top).sum()))
+        aside = -math.log(self._begun + 1)
+        top = max(aside, float(self._logs.max()))
+        return top + math.log(float(np.exp(self._logs - top).sum()) + math.exp(aside - top))

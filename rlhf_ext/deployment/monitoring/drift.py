@@ -207,9 +207,12 @@ class DriftWatch:
 
 def asked_last(prompt: Any) -> str | None:
     """The last message of a prompt, or the prompt; None where there is no text."""
-    if isinstance(prompt, list) and prompt and isinstance(prompt[-1], dict):
-        prompt = [prompt[-1]]
-    return text_of(prompt) if isinstance(prompt, str) or (isinstance(prompt, list) and prompt) else None
+    if isinstance(prompt, str):
+        return prompt
+    if not isinstance(prompt, list) or not prompt or not isinstance(prompt[-1], dict):
+        return None
+    content = prompt[-1].get("content")
+    return text_of([prompt[-1]]) if isinstance(content, str | list) else None
 
 
 def _makers(settings: DriftSettings) -> dict[str, Callable[[Sequence[str]], Feature]]:
