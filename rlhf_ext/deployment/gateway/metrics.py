@@ -27,7 +27,7 @@ class Metrics:
         self.in_flight = Gauge("in_flight", "Requests that are being answered.", **made)  # type: ignore[arg-type]
         self.waiting = Gauge("waiting", "Requests that wait for a place.", ["backend"], **made)  # type: ignore[arg-type]
         self.feedback = Counter("feedback", "Feedback stored.", ["kind"], **made)  # type: ignore[arg-type]
-        self.filtered = Counter("filtered", "Texts that filters found something in.", ["side", "action"], **made)  # type: ignore[arg-type]
+        self.filtered = Counter("filter_hits", "What filters found.", ["filter", "action"], **made)  # type: ignore[arg-type]
         self.shadows_dropped = Counter("shadows_dropped", "Copies that had no place.", **made)  # type: ignore[arg-type]
         self.lost = Counter("unrecorded", "Responses that could not be stored.", **made)  # type: ignore[arg-type]
 
