@@ -18,7 +18,6 @@ from .app import Gateway, create_gateway
 from .observing import Observer, Served
 from .serving import serve
 from .settings import (
-    ExperimentSettings,
     FilterSettings,
     GatewaySettings,
     LimitSettings,
@@ -26,12 +25,10 @@ from .settings import (
     StoreSettings,
     Target,
     UpstreamSettings,
-    VariantSettings,
     load_settings,
 )
 
 __all__ = [
-    "ExperimentSettings",
     "FilterSettings",
     "Gateway",
     "GatewaySettings",
@@ -42,7 +39,6 @@ __all__ = [
     "StoreSettings",
     "Target",
     "UpstreamSettings",
-    "VariantSettings",
     "create_gateway",
     "is_loopback",
     "listen",

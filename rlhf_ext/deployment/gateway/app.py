@@ -7,25 +7,27 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ...data.store.served import ApiKeys, Redactor, ServedFeedback, ServedStore, SharedBuckets
+from ...data.store.served import ApiKeys, ServedFeedback, ServedStore, SharedBuckets
+from ..experiments import read_experiments
 from ..monitoring import Monitor
 from .admission import KeyRing, RateLimits
 from .backend import Backend
 from .bodies import unknown_url
+from .canaries import Canaries
 from .completions import Completions
 from .errors import ApiError
 from .exchange import ClientGone, Exchange, Stopping
 from .feedback import Feedback
+from .filtering import Filtering, build_filters
 from .metrics import CONTENT_TYPE, Metrics
 from .observing import Observer, Observers
-from .recording import Recorder
+from .recording import Recorder, Redaction
 from .routing import Router, model_of
 from .settings import GatewaySettings
 from .status import Status
@@ -54,14 +56,17 @@ class Gateway:
         self.store = ServedStore(settings.store.database, _PATIENCE)
         self.store.hash("")  # makes the salt, or fails before anybody is let in
         self.metrics, self.stopping = Metrics(), Stopping()
-        self.monitor = Monitor(settings.monitoring, self.metrics, self._key_of, self._canaries)
+        self.monitor = Monitor(settings.monitoring, self.metrics, self._key_of, lambda: self.canaries.standings())
         watching = [self.monitor] if observer is None else [self.monitor, observer]
         self.observer = Observers(watching, self.monitor.failures)
         self.backends = _backends(settings)
-        self.router = Router(settings, self.backends)
+        experiments, plans = (None, []) if settings.experiments is None else read_experiments(settings.experiments)
+        self.router = Router(settings, self.backends, experiments)
+        self.canaries = Canaries(plans, self.store, self.router)
+        self.filtering = Filtering(build_filters(settings.filters), settings.limits.filter_seconds)
         self.keys = KeyRing(ApiKeys(self.store.database))
         self.keys.load()
-        redact = Redactor(settings.store.redact)
+        redact = Redaction(settings.store.redact, settings.store.max_text)
         self.recorder = Recorder(self.store, settings.store.texts, redact, self.metrics.lost.inc)
         self._buckets = SharedBuckets(self.store.database)
         limits = RateLimits(self._buckets)
@@ -74,6 +79,8 @@ class Gateway:
             self.recorder,
             self.metrics,
             self.stopping,
+            self.filtering,
+            self.canaries,
             self.observer,
         )
         self.feedback = Feedback(settings, self.keys, limits, self.store, self.recorder, redact, self._said)
@@ -122,15 +129,14 @@ class Gateway:
         await exchange.answer(status, json.dumps(answer).encode())
 
     def _said(self, said: ServedFeedback) -> None:
+        """In a thread: it may ask the store."""
+        self.canaries.feedback(said)
         self.observer.said(said.response, said.kind, dict(said.value))
 
     def _key_of(self, response: str) -> tuple[str, str | None] | None:
         """Model and variant of a response, for whoever asks in a thread."""
         found = next(self.store.responses([response]), None)
         return None if found is None else (found.model, found.variant)
-
-    def _canaries(self) -> dict[str, Any]:
-        return {}
 
     async def _models(self, exchange: Exchange) -> None:
         self.keys.check(exchange)
@@ -187,14 +193,18 @@ class Gateway:
         self.recorder.start()
         self.monitor.start()
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self.keys.keep_looking()), loop.create_task(self._tidy())]
+        self.completions.shadows.start()
+        work = (self.keys.keep_looking(), self.canaries.keep_stepping(), self._tidy())
+        self._tasks = [loop.create_task(one) for one in work]
 
     async def _stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.completions.shadows.stop()
         for backend in self.backends.values():
             await backend.close()
+        self.filtering.close()
         await asyncio.to_thread(self.recorder.stop, 10.0)
         await asyncio.to_thread(self.monitor.stop, 5.0)
         self.metrics.close()

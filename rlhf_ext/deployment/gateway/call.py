@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...types import Prompt
 from .backend import Asked
 from .bodies import Kind
 from .errors import ApiError
@@ -45,8 +46,6 @@ class Call:
     status: int = 500
     error: str | None = None
     hits: list[Any] = field(default_factory=list)
-    texts: list[str] | None = None
-    finish_reason: str | None = None
     created: float = field(default_factory=time.time)
     begun: float = field(default_factory=time.monotonic)
 
@@ -69,6 +68,16 @@ class Call:
     def prompt(self) -> Any:
         """Messages, or a prompt."""
         return self.body["messages" if self.kind == "chat" else "prompt"]
+
+    @property
+    def shown_prompt(self) -> Prompt:
+        """The same for filters and observers; tokens are not shown."""
+        prompt = self.prompt
+        if isinstance(prompt, str):
+            return prompt
+        if self.kind == "chat":
+            return list(prompt)
+        return prompt[0] if prompt and isinstance(prompt[0], str) else ""
 
     def asked(self) -> Asked:
         """What the backend is asked."""
@@ -109,42 +118,33 @@ class Call:
             "shadow_of": self.shadow_of,
             "key": self.key,
             "error": _short(self.error, 64),
-            "finish_reason": _short(self._finish_reason, 32),
+            "finish_reason": _short(self.transcript.finish_reasons.get(0), 32),
             "ttft": self._ttft,
             "prompt_tokens": _count(usage.get("prompt_tokens")),
             "completion_tokens": _count(usage.get("completion_tokens")),
             "filter_hits": [_plain(hit) for hit in self.hits] or None,
         }
-        return Unhashed(fields, self.prompt, self.user, self._texts)
+        return Unhashed(fields, self.prompt, self.user, self.transcript.texts)
 
     def served(self, user_hash: str | None) -> Served:
         """For whoever observes."""
         fields = self.row().fields
-        texts = self._texts
+        texts = self.transcript.texts
         shown = {name: fields[name] for name in ("id", "model", "status", "seconds", "experiment", "variant", "ttft")}
         shown |= {
             name: fields[name]
             for name in ("prompt_tokens", "completion_tokens", "finish_reason", "error", "shadow_of")
         }
-        prompt = self.prompt
         return Served(
             **shown,
             time=self.created,
             backend=self.route.backend.name,
             stream=self.stream,
-            prompt=prompt if isinstance(prompt, str) or (prompt and isinstance(prompt[0], dict)) else None,
+            prompt=self.shown_prompt,
             text=texts[0] if texts else None,
             filter_hits=tuple(self.hits),
             user_hash=user_hash,
         )
-
-    @property
-    def _texts(self) -> list[str] | None:
-        return self.texts if self.texts is not None else self.transcript.texts
-
-    @property
-    def _finish_reason(self) -> str | None:
-        return self.finish_reason or self.transcript.finish_reasons.get(0)
 
     @property
     def _ttft(self) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
@@ -12,17 +11,20 @@ from ...data.store.served import ApiKey, ServedStore
 from .admission import KeyRing, RateLimits
 from .bodies import Kind, check_body, read_json
 from .call import Call, new_id
-from .errors import ApiError, broken
+from .canaries import Canaries
+from .errors import ApiError, invalid
 from .events import DONE, event
 from .exchange import ClientGone, Exchange, Stopping
+from .filtering import FilteredStream, Filtering
 from .metrics import Metrics
 from .observing import Observer
 from .recording import Recorder
 from .routing import Router
 from .settings import GatewaySettings
+from .shadowing import Shadows
+from .streaming import Stream
 from .transcript import Renamed, Transcript
 
-_LOG = logging.getLogger(__name__)
 CLIENT_GONE = 499
 """What a request is stored with whose client went away; nginx's number."""
 
@@ -35,6 +37,7 @@ class Completions:
         router ([`Router`]), keys ([`KeyRing`]), limits ([`RateLimits`]): Who may ask, and who answers.
         store ([`~rlhf_ext.data.store.served.ServedStore`]), recorder ([`Recorder`]), metrics ([`Metrics`]): Where it is kept and counted.
         stopping ([`Stopping`]): Of the server.
+        filtering ([`Filtering`]), canaries ([`Canaries`]): Who looks at texts, and at what came of them.
         observer ([`Observer`], *optional*): Is told of every request.
     """
 
@@ -48,11 +51,15 @@ class Completions:
         recorder: Recorder,
         metrics: Metrics,
         stopping: Stopping,
+        filtering: Filtering,
+        canaries: Canaries,
         observer: Observer | None = None,
     ):
         self.settings, self.router, self.keys, self.limits = settings, router, keys, limits
         self.store, self.recorder, self.metrics, self.stopping = store, recorder, metrics, stopping
-        self.observer = observer
+        self.filtering, self.canaries, self.observer = filtering, canaries, observer
+        limits_ = settings.limits
+        self.shadows = Shadows(router, metrics, self._record, limits_.shadows_at_once, limits_.shadows_waiting)
         self._keep_text = settings.store.texts or observer is not None
 
     async def handle(self, exchange: Exchange, kind: Kind) -> None:
@@ -105,25 +112,50 @@ class Completions:
         else:
             await self.limits.take(f"address {exchange.address}", per_minute)
 
+    async def _check_input(self, call: Call) -> None:
+        if self.filtering.on_output and (call.body.get("logprobs") or call.body.get("top_logprobs")) and call.stream:
+            message = "Probabilities would spell out what filters hold back: leave out 'logprobs', or do not stream."
+            raise invalid(message, "logprobs", "unsupported_parameter")
+        if not self.filtering.on_input:
+            return
+        prompt, hits = await self.filtering.input(call.prompt, call.kind)
+        call.hits += hits
+        if prompt is not call.prompt:
+            call.changed(prompt)
+
     async def _whole(self, exchange: Exchange, call: Call, once: Callable[[], None]) -> None:
         body = await call.route.backend.complete(call.asked())
-        answer = call.transcript.whole(body)
-        body = Renamed(call.id, call.model)(body, answer)
+        if not self.filtering.on_output:
+            answer = call.transcript.whole(body)
+            body = Renamed(call.id, call.model)(body, answer)
+        else:
+            answer = Transcript(call.transcript.backend, keep_text=False).whole(body)
+            answer, hits = await self.filtering.answer(answer, call.shown_prompt)
+            call.hits += hits
+            body = json.dumps({**answer, "id": call.id, "model": call.model}).encode()
+            call.transcript.whole(body)
         call.status = 200
         once()  # before the client has it: it may speak of it at once
         await exchange.answer(200, body)
 
     async def _stream(self, exchange: Exchange, call: Call, once: Callable[[], None]) -> None:
-        stream = _Stream(call)
+        filtered = None
+        if self.filtering.on_output:
+            filtered = FilteredStream(self.filtering, call.shown_prompt, call.body.get("n") or 1)
+        stream, before = Stream(call, filtered), list(call.hits)
         async with aclosing(call.route.backend.stream(call.asked())) as batches:  # type: ignore[type-var]
             async for batch in batches:
                 if stream.done:
                     continue  # nothing but the end of the body comes after it
-                out = stream.pass_on(batch)
-                if not exchange.started:
+                out = await stream.pass_on(batch)
+                if filtered is not None:
+                    call.hits = [*before, *filtered.hits]
+                if out and not exchange.started:
                     await exchange.begin_stream()
                 if stream.done:
                     await self._end(exchange, call, out, once)
+                    if stream.early:
+                        return  # which closes the stream, and tells the backend to stop
                 elif out:
                     await exchange.write(out)
         if not stream.done:
@@ -131,6 +163,29 @@ class Completions:
             if not exchange.started:
                 await exchange.begin_stream()
             await self._end(exchange, call, out, once)
+
+    async def _say(self, exchange: Exchange, call: Call, text: str, once: Callable[[], None]) -> None:
+        """An answer of the gateway's own."""
+        last = "content_filter"
+        shown = {"id": call.id, "created": int(call.created), "model": call.model}
+        said: Any
+        if call.kind == "chat":
+            kind, said = "chat.completion", {"role": "assistant", "content": text}
+            choice = {"index": 0, "delta" if call.stream else "message": said, "finish_reason": last}
+        else:
+            kind, choice = "text_completion", {"index": 0, "text": text, "finish_reason": last, "logprobs": None}
+        if call.kind == "chat" and call.stream:
+            kind += ".chunk"
+        body = json.dumps({**shown, "object": kind, "choices": [choice]}).encode()
+        if not call.stream:
+            call.transcript.whole(body)
+            call.status = 200
+            once()
+            await exchange.answer(200, body)
+            return
+        call.transcript.part(body)
+        await exchange.begin_stream()
+        await self._end(exchange, call, event(body) + event(DONE), once)
 
     async def _end(self, exchange: Exchange, call: Call, out: bytes, once: Callable[[], None]) -> None:
         call.status = 200
@@ -140,10 +195,13 @@ class Completions:
 
     def _record(self, call: Call) -> None:
         row = call.row()
-        self.metrics.count(call.kind, row.fields, call.hits)
+        self.metrics.count(call.kind if call.shadow_of is None else "shadow", row.fields, call.hits)
         self.recorder.put(row)
+        user = None if call.user is None else self.store.hash(call.user)
+        if call.shadow_of is None:
+            self.canaries.request(row.fields, user or call.id)
         if self.observer is not None:
-            self.observer.served(call.served(None if call.user is None else self.store.hash(call.user)))
+            self.observer.served(call.served(user))
 
 
 class _Once:
@@ -156,49 +214,3 @@ class _Once:
         if not self._done:
             self._done = True
             self._record(self._call)
-
-
-class _Stream:
-    """The parts of a stream on their way to the client."""
-
-    def __init__(self, call: Call):
-        self.call = call
-        self.done = False
-        self._renamed = Renamed(call.id, call.model)
-        self._last: dict[str, Any] = {}
-        self._usage_passed = False
-
-    def pass_on(self, batch: list[bytes]) -> bytes:
-        """What goes on to the client.
-
-        Raises:
-            ApiError: If a part is none.
-        """
-        out: list[bytes] = []
-        for data in batch:
-            if data == DONE:
-                return b"".join([*out, self.finish()])
-            part = self._last = self.call.transcript.part(data)
-            if part.get("usage") and not part.get("choices"):
-                if not self.call.wants_usage:
-                    continue
-                self._usage_passed = True
-            out.append(event(self._renamed(data, part)))
-        return b"".join(out)
-
-    def finish(self) -> bytes:
-        """The end: what this model server leaves out, and `[DONE]`.
-
-        Raises:
-            ApiError: If nothing says that the answer is whole.
-        """
-        transcript = self.call.transcript
-        if not transcript.finish_reasons:
-            raise broken(transcript.backend, "broke off before its answer was whole")
-        self.done = True
-        out: list[bytes] = []
-        if self.call.wants_usage and transcript.usage and not self._usage_passed:
-            shown = {"id": self.call.id, "model": self.call.model, "choices": [], "usage": transcript.usage}
-            last = {**shown, **{name: self._last.get(name) for name in ("object", "created")}}
-            out.append(event(json.dumps(last).encode()))
-        return b"".join([*out, event(DONE)])

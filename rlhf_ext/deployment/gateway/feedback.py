@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ...data.store.served import Redactor, ServedFeedback, ServedStore, UnknownResponse
+from ...data.store.served import ServedFeedback, ServedStore, UnknownResponse
 from .admission import KeyRing, RateLimits
 from .bodies import read_json
 from .errors import ApiError, invalid
 from .exchange import Exchange
-from .recording import Recorder
+from .recording import Recorder, Redaction
 from .settings import GatewaySettings
 
 _OURS = re.compile(r"(chatcmpl|cmpl)-[0-9a-f]{32}")
@@ -27,8 +27,8 @@ class Feedback:
     Args:
         settings ([`GatewaySettings`]), keys ([`KeyRing`]), limits ([`RateLimits`]): Who may speak.
         store ([`~rlhf_ext.data.store.served.ServedStore`]), recorder ([`Recorder`]): Where it goes, and where responses come from.
-        redact ([`~rlhf_ext.data.store.served.Redactor`]): What is taken out of texts.
-        said (`Callable`): Told of what was stored: response, kind, value.
+        redact ([`Redaction`]): What is taken out of texts.
+        said (`Callable`): Told of what was stored, in a thread.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Feedback:
         limits: RateLimits,
         store: ServedStore,
         recorder: Recorder,
-        redact: Redactor,
+        redact: Redaction,
         said: Callable[[ServedFeedback], None],
     ):
         self.settings, self.keys, self.limits = settings, keys, limits
@@ -69,7 +69,7 @@ class Feedback:
             message = "The feedback could not be stored. Send it again in a moment."
             raise ApiError(503, message, code="store_unavailable", retry_after=2) from None
         if new:
-            self.said(said)
+            await asyncio.to_thread(self.said, said)
         return 200, {"id": said.id, "object": "feedback", "response_id": said.response, "kind": said.kind}
 
     def _read(self, body: dict[str, Any], exchange: Exchange, key: str | None) -> ServedFeedback:
@@ -89,6 +89,9 @@ class Feedback:
         except ValueError as error:
             raise _invalid(error) from None
         texts = {name: self.redact(value[name]) for name in ("text", "comment") if isinstance(value.get(name), str)}
+        for name, text in texts.items():
+            if text is None:
+                raise invalid(f"Invalid '{name}': it is too long.", name, "string_above_max_length")
         return ServedFeedback(said.response, said.kind, {**value, **texts}, key, user, said.id)
 
     async def _store(self, said: ServedFeedback) -> bool:

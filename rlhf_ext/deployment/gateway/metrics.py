@@ -75,7 +75,7 @@ class Metrics:
         self.scores = Histogram("sampled_score", "Sampled answers.", [*of, "score"], buckets=_SCORES, **made)
         self.feedback = Counter("feedback", "Feedback stored.", [*of, "kind"], **made)
         self.filtered = Counter(
-            "filtered", "Requests that a filter found something in.", [*of, "filter", "action"], **made
+            "filter_hits", "Requests that a filter found something in.", [*of, "filter", "action"], **made
         )
         self.shadows_dropped = Counter("shadows_dropped", "Copies that had no place.", **made)
         self.lost = Counter("unrecorded", "Responses that could not be stored.", **made)

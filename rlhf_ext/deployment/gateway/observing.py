@@ -57,8 +57,8 @@ class Served:
 class Observer(Protocol):
     """Is told of every request once, when it is done with.
 
-    Called in the event loop: it must return at once, and hand longer work to a thread of its own. An exception of its own is
-    logged and concerns no client.
+    It must not raise, and `served` is called in the event loop: it must return at once, and hand longer work to a thread of its own.
+    `said` is called in a thread, after the feedback has been stored.
     """
 
     def served(self, served: Served) -> None:

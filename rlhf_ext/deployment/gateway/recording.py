@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...data.store.served import Redactor, Response, ServedStore
+from ...data.store.served import Response, ServedStore
+from ..filters import FilterSet, SpanFilter, personal_data
 
 _LOG = logging.getLogger(__name__)
 _GATHER = 0.05
@@ -29,19 +31,49 @@ class Unhashed:
     texts: list[str] | None
 
 
+class Redaction:
+    """Takes personal data out of texts that are to be stored.
+
+    Args:
+        kinds (`list[str]`): See [`~rlhf_ext.deployment.filters.personal_data`]; none changes nothing.
+        longest (`int`): Characters beyond which a text is not stored at all.
+
+    Example:
+
+    ```python
+    >>> from rlhf_ext.deployment.gateway.recording import Redaction
+    >>> Redaction(["email"], 1000)([{"role": "user", "content": "Write to ann@example.org."}])
+    [{'role': 'user', 'content': 'Write to [email].'}]
+
+    ```
+    """
+
+    def __init__(self, kinds: Sequence[str], longest: int):
+        rules = [SpanFilter("personal", personal_data(kinds))] if kinds else []
+        self._filters, self._longest = FilterSet(rules, not_text="allow"), longest
+
+    def __call__(self, text: Any) -> Any:
+        """The text or messages without them; None where they are too long, tokens as they are."""
+        if len(text if isinstance(text, str) else json.dumps(text)) > self._longest:
+            return None
+        if isinstance(text, list) and text and not isinstance(text[0], dict):
+            return [self(one) if isinstance(one, str) else one for one in text]
+        return self._filters.check(text, "output").text
+
+
 class Recorder:
     """Writes responses; holds them while the store is away, as many as fit.
 
     Args:
         store ([`~rlhf_ext.data.store.served.ServedStore`]): Where to.
         texts (`bool`): Whether prompts and texts are stored.
-        redact ([`~rlhf_ext.data.store.served.Redactor`]): What is taken out of them before.
+        redact ([`Redaction`]): What is taken out of them before.
         lost (`Callable`): Told how many were dropped.
         room (`int`, *optional*, defaults to `20_000`): Responses held; newer ones are dropped then.
     """
 
     def __init__(
-        self, store: ServedStore, texts: bool, redact: Redactor, lost: Callable[[int], None], room: int = 20_000
+        self, store: ServedStore, texts: bool, redact: Redaction, lost: Callable[[int], None], room: int = 20_000
     ):
         self.store, self.texts, self.redact, self.room = store, texts, redact, room
         self._lost = lost
@@ -126,6 +158,11 @@ class Recorder:
     def _finished(self, one: Unhashed) -> Response:
         kept: dict[str, Any] = {}
         if self.texts:
-            kept = {"prompt": self.redact.within(one.prompt), "texts": self.redact.within(one.texts)}
+            kept = {
+                "prompt": self.redact(one.prompt),
+                "texts": one.texts and [self.redact(text) for text in one.texts],
+            }
+            if None in (kept["texts"] or ()):
+                kept["texts"] = None
         user = None if one.user is None else self.store.hash(one.user)
         return Response(**one.fields, **kept, prompt_hash=self.store.hash(one.prompt), user_hash=user)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..experiments import Experiment
+from ..experiments import Canary, Experiment, Experiments
 from .backend import Backend
 from .errors import invalid, no_such_model
-from .settings import ExperimentSettings, GatewaySettings, Target
+from .settings import GatewaySettings, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class Route:
     Args:
         backend ([`Backend`]): Who answers.
         model (`str`, *optional*): What the model is called there.
-        experiment (`str`, *optional*), variant (`str`, *optional*), why (`str`, *optional*): As an experiment says.
+        experiment (`str`, *optional*), variant (`str`, *optional*), why (`str`, *optional*): As an experiment says; `"header"` where
+            the client chose.
     """
 
     backend: Backend
@@ -32,26 +33,26 @@ class Router:
     """Finds routes.
 
     Args:
-        settings ([`GatewaySettings`]): Models and experiments.
+        settings ([`GatewaySettings`]): Models, and where variants go.
         backends (`dict[str, Backend]`): By name.
+        experiments ([`~rlhf_ext.deployment.experiments.Experiments`], *optional*): Who gets which variant.
 
     Raises:
-        ValueError: If an experiment is not as it should be, or on no model, or two are on one.
+        ValueError: If an experiment is on no model, a variant goes nowhere, or two experiments would decide about one request.
     """
 
-    def __init__(self, settings: GatewaySettings, backends: dict[str, Backend]):
+    def __init__(
+        self, settings: GatewaySettings, backends: dict[str, Backend], experiments: Experiments | None = None
+    ):
         self.settings, self.backends = settings, backends
-        self.experiments: dict[str, Experiment] = {}
-        """By the model that they are on."""
-        for name, one in settings.experiments.items():
-            if settings.models and one.model not in settings.models:
-                raise ValueError(f"experiments.{name}.model: there is no model {one.model!r} in `models`.")
-            if one.model in self.experiments:
-                other = self.experiments[one.model].name
-                raise ValueError(
-                    f"experiments.{name}: {other!r} is on the same traffic, that of the model {one.model!r}."
-                )
-            self.experiments[one.model] = _experiment(name, one)
+        self._experiments = {one.name: one for one in experiments or ()}
+        _check(settings, list(self._experiments.values()))
+
+    def update(self, canary: Canary) -> None:
+        """Deals by the shares that a canary has now."""
+        current = self._experiments[canary.base.name]
+        if current.variants[canary.variant] != canary.share():
+            self._experiments[canary.base.name] = canary.experiment()
 
     def route(self, model: str, user: str, wanted: str | None) -> Route:
         """Where a request goes.
@@ -64,26 +65,27 @@ class Router:
         Raises:
             ApiError: If there is no such model or variant.
         """
-        experiment = self.experiments.get(model)
+        target = self._target(model)
+        experiment = self._on(model)
         if experiment is None:
             if wanted is not None:
                 raise invalid(f"There is no experiment on the model `{model[:200]}`, and so no variant.", "x-variant")
-            return self._to(self._target(model), model)
-        variants = self.settings.experiments[experiment.name].variants
+            return self._to(target, model)
         if wanted is None:
             found = experiment.assign(user)
-            return self._to(variants[found.variant], model, experiment.name, found.variant, found.why)
-        if wanted not in variants:
-            raise invalid(f"There is no variant '{wanted[:200]}'; there are {', '.join(variants)}.", "x-variant")
-        return self._to(variants[wanted], model, experiment.name, wanted, "header")
+            return self._to(self.settings.variants[found.variant], model, experiment, found.variant, found.why)
+        known = {*experiment.variants, *experiment.shadow}
+        if wanted not in known:
+            raise invalid(f"There is no variant '{wanted[:200]}'; there are {', '.join(sorted(known))}.", "x-variant")
+        return self._to(self.settings.variants[wanted], model, experiment, wanted, "header")
 
     def shadows(self, model: str, request: str) -> list[Route]:
         """Who gets a copy of a request, by the gateway's id of it."""
-        experiment = self.experiments.get(model)
+        experiment = self._on(model)
         if experiment is None:
             return []
-        variants = self.settings.experiments[experiment.name].variants
-        return [self._to(variants[v], model, experiment.name, v, "shadow") for v in experiment.shadows(request)]
+        targets = self.settings.variants
+        return [self._to(targets[one], model, experiment, one, "shadow") for one in experiment.shadows(request)]
 
     async def models(self) -> list[dict[str, Any]]:
         """What `/v1/models` says.
@@ -92,9 +94,8 @@ class Router:
             ApiError: If the one upstream cannot be asked.
         """
         if self.settings.models:
-            return [
-                {"id": name, "object": "model", "created": 0, "owned_by": "rlhf_ext"} for name in self.settings.models
-            ]
+            names = self.settings.models
+            return [{"id": name, "object": "model", "created": 0, "owned_by": "rlhf_ext"} for name in names]
         [backend] = self.backends.values()
         return await backend.models()
 
@@ -105,23 +106,39 @@ class Router:
             raise no_such_model(model)
         return Target(backend=next(iter(self.backends)), model=model)
 
+    def _on(self, model: str) -> Experiment | None:
+        for one in self._experiments.values():
+            if one.traffic in ("*", model):
+                return one
+        return None
+
     def _to(
         self,
         target: Target,
         model: str,
-        experiment: str | None = None,
+        experiment: Experiment | None = None,
         variant: str | None = None,
         why: str | None = None,
     ) -> Route:
         local = target.backend in self.settings.local
         name = target.model if local or target.model is not None else model
-        return Route(self.backends[target.backend], name, experiment, variant, why)
+        return Route(self.backends[target.backend], name, experiment.name if experiment else None, variant, why)
 
 
-def _experiment(name: str, one: ExperimentSettings) -> Experiment:
-    weights = {variant: float(it.weight) for variant, it in one.variants.items()}
-    shadow = {variant: float(it.shadow) for variant, it in one.variants.items() if it.shadow}
-    return Experiment(name, weights, one.salt, one.holdout, one.overrides, shadow, traffic=one.model)
+def _check(settings: GatewaySettings, experiments: list[Experiment]) -> None:
+    for index, one in enumerate(experiments):
+        if settings.models and one.traffic not in ("*", *settings.models):
+            raise ValueError(
+                f"The experiment {one.name!r} is on {one.traffic!r}, which is none of the gateway's `models`."
+            )
+        for variant in (*one.variants, *one.shadow):
+            if variant not in settings.variants:
+                raise ValueError(f"variants: the experiment {one.name!r} has {variant!r}; say where it goes.")
+        for other in experiments[:index]:
+            if one.traffic == other.traffic or "*" in (one.traffic, other.traffic):
+                raise ValueError(
+                    f"The experiments {other.name!r} and {one.name!r} are on the same traffic, and a request goes to one variant."
+                )
 
 
 def model_of(found: list[dict[str, Any]], name: str) -> dict[str, Any]:

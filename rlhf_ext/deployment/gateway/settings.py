@@ -109,56 +109,40 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class VariantSettings(Target):
-    """A variant of an experiment, and where it goes.
-
-    Args:
-        weight (`float`, *optional*, defaults to `0.0`): Its share of users. Those of an experiment sum to 1.
-        shadow (`float`, *optional*, defaults to `0.0`): Share of requests that it gets a copy of; nobody sees its answers.
-    """
-
-    weight: float = 0.0
-    shadow: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ExperimentSettings:
-    """An experiment on one model's traffic; see [`~rlhf_ext.deployment.experiments.Experiment`].
-
-    Args:
-        model (`str`): The model, as clients ask for it.
-        salt (`str`): Part of the hash that deals users.
-        variants (`dict[str, VariantSettings]`): By name; the first is the control.
-        holdout (`float`, *optional*, defaults to `0.0`): Share of users that is kept out of it.
-        overrides (`dict[str, str]`, *optional*): Variants of users by name.
-        canary (`dict`, *optional*): Arguments of a [`~rlhf_ext.deployment.experiments.Canary`], which then sets the weights.
-    """
-
-    model: str
-    salt: str
-    variants: dict[str, VariantSettings]
-    holdout: float = 0.0
-    overrides: dict[str, str] = field(default_factory=dict)
-    canary: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class FilterSettings:
-    """A filter; see [`~rlhf_ext.deployment.filters.Filter`].
+    """A filter: of rules, or of a reward function. One of `words`, `personal`, `patterns` and `reward` says what it looks for.
 
     Args:
-        name (`str`): In verdicts and reports.
-        reward (`str`): The reward function: `module:name`, called with `arguments` if there are any.
+        name (`str`): In verdicts and metrics.
+        words (`list[str]`, *optional*): Words and phrases.
+        personal (`list[str]`, *optional*): Kinds of personal data, see [`~rlhf_ext.deployment.filters.personal_data`].
+        patterns (`dict[str, str]`, *optional*): Regular expressions by label, see [`~rlhf_ext.deployment.filters.Rule`].
+        reward (`str`, *optional*): A reward function, `module:name`; called with `arguments` first where there are any.
         arguments (`dict`, *optional*): What it is made with.
         on (`list[str]`, *optional*, defaults to `["output"]`): `"input"`, `"output"` or both.
-        options (`dict`, *optional*): Further arguments of the filter: `at_least`, `at_most`, `action`, `window`.
+        action (`str`, *optional*, defaults to `"block"`): `"flag"`, `"redact"` (of rules), `"replace"` or `"block"`.
+        replacement (`str`, *optional*): What is said instead.
+        at_least (`float`, *optional*), at_most (`float`, *optional*), window (`int`, *optional*): Of a reward function, see
+            [`~rlhf_ext.deployment.filters.Filter`].
     """
 
     name: str
-    reward: str
+    words: list[str] | None = None
+    personal: list[str] | None = None
+    patterns: dict[str, str] | None = None
+    reward: str | None = None
     arguments: dict[str, Any] | None = None
     on: list[Literal["input", "output"]] = field(default_factory=lambda: ["output"])
-    options: dict[str, Any] = field(default_factory=dict)
+    action: Literal["flag", "redact", "replace", "block"] = "block"
+    replacement: str = "I cannot say that."
+    at_least: float | None = None
+    at_most: float | None = None
+    window: int | None = 400
+
+    def __post_init__(self) -> None:
+        kinds = [name for name in ("words", "personal", "patterns", "reward") if getattr(self, name) is not None]
+        if len(kinds) != 1:
+            raise ValueError(f"give one of words, personal, patterns and reward, got {', '.join(kinds) or 'none'}")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -169,14 +153,17 @@ class StoreSettings:
         database (`str`, *optional*, defaults to `"gateway.sqlite"`): File, or URL of a PostgreSQL.
         texts (`bool`, *optional*, defaults to `False`): Whether prompts and answers are kept. Without them feedback cannot be
             exported as preferences.
-        redact (`list[str]`, *optional*): What is taken out of texts before, see
-            [`~rlhf_ext.data.store.served.REDACTIONS`]; all of it by default.
+        redact (`list[str]`, *optional*): Personal data that is taken out of texts before they are stored, see
+            [`~rlhf_ext.deployment.filters.personal_data`]; all kinds by default. It knows forms, not names.
+        max_text (`int`, *optional*, defaults to `200_000`): Longest prompt or answer in characters; of a longer one only the hash is
+            kept.
         retention_days (`float`, *optional*): After which responses and what was said of them are deleted. By default never.
     """
 
     database: str = "gateway.sqlite"
     texts: bool = False
-    redact: list[str] = field(default_factory=lambda: ["email", "iban", "card", "phone", "ip", "key"])
+    redact: list[str] = field(default_factory=lambda: ["email", "phone", "card", "iban", "ip", "key"])
+    max_text: int = 200_000
     retention_days: float | None = None
 
     def __post_init__(self) -> None:
@@ -224,7 +211,9 @@ class GatewaySettings:
             in this process, by name. At least one.
         models (`dict[str, Target]`, *optional*): Models that clients may ask for. Without any, and with one upstream, whatever that
             one knows.
-        experiments (`dict[str, ExperimentSettings]`, *optional*): By name; at most one a model.
+        experiments (`str`, *optional*): File with experiments and canaries, see
+            [`~rlhf_ext.deployment.experiments.read_experiments`]. Their `traffic` is the model that clients ask for.
+        variants (`dict[str, Target]`, *optional*): Where each variant of the experiments goes.
         filters (`list[FilterSettings]`, *optional*): In order.
         store ([`StoreSettings`], *optional*), limits ([`LimitSettings`], *optional*): As they say.
         monitoring ([`~rlhf_ext.deployment.monitoring.MonitoringSettings`], *optional*): What is watched.
@@ -252,7 +241,8 @@ class GatewaySettings:
     upstreams: dict[str, UpstreamSettings] = field(default_factory=dict)
     local: dict[str, LocalSettings] = field(default_factory=dict)
     models: dict[str, Target] = field(default_factory=dict)
-    experiments: dict[str, ExperimentSettings] = field(default_factory=dict)
+    experiments: str | None = None
+    variants: dict[str, Target] = field(default_factory=dict)
     filters: list[FilterSettings] = field(default_factory=list)
     store: StoreSettings = field(default_factory=StoreSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
@@ -269,8 +259,7 @@ class GatewaySettings:
         if not self.models and (self.local or len(self.upstreams) > 1):
             raise ValueError("`models` is needed: which of the backends answers for which model?")
         targets = {f"models.{name}": target for name, target in self.models.items()}
-        for name, experiment in self.experiments.items():
-            targets |= {f"experiments.{name}.variants.{one}": it for one, it in experiment.variants.items()}
+        targets |= {f"variants.{name}": target for name, target in self.variants.items()}
         for where, target in targets.items():
             if target.backend not in backends:
                 raise ValueError(f"{where}.backend: there is no {target.backend!r}; there are {', '.join(backends)}")

@@ -32,7 +32,7 @@ class Timeline:
         totals: dict[Key, int] = {}
         for _, _, cells in parts:
             for key, cell in cells.items():
-                if not key.shadow:
+                if not key.shadow and cell.requests:
                     totals[key] = totals.get(key, 0) + cell.requests
         ranked = sorted(totals, key=lambda key: -totals[key])
         self.shown = sorted(ranked if len(ranked) <= _LINES else ranked[: _LINES - 1])

@@ -16,7 +16,7 @@ from .monitor import Monitor
 from .plots import Timeline, side_by_side
 from .series import Cell, Key
 
-_POINTS = 60
+_POINTS = 36
 WINDOWS = {"15 min": 900.0, "1 h": 3600.0, "6 h": 21_600.0, "24 h": 86_400.0, "48 h": 172_800.0}
 """What can be chosen, as far as the monitor goes back."""
 
@@ -61,7 +61,7 @@ def view(monitor: Monitor, window: str) -> dict[str, Any]:
     label = _label(cells)
     covered = max(1.0, min(seconds, now - monitor.series.begun))
     total = monitor.series.total(seconds)
-    rows = [_row(label(key), key, cell) for key, cell in cells.items() if cell.requests or cell.feedback]
+    rows = [_row(label(key), key, cell) for key, cell in cells.items() if cell.requests]
     scores = sorted({name for row in rows for name in row.scores})
     states = list(monitor.alerts.states.values())
     timeline = Timeline(monitor.series.over_time(seconds, _POINTS), seconds, label)

@@ -122,9 +122,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         watcher = Watcher()
         app: Any = create_gateway(GatewaySettings(**settings), watcher)
         at = listen("127.0.0.1", 0)
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2)
-        )
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [at]})
         thread.start()
         while not server.started and thread.is_alive():

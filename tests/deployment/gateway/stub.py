@@ -69,7 +69,7 @@ class Stub:
                 await asyncio.gather(gone, return_exceptions=True)
                 if not answering.result():
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -77,7 +77,10 @@ class Stub:
     async def _answer(self, method: str, path: str, headers: dict[str, str], raw: bytes, writer: Any) -> bool:
         """Gives whether the connection may be used again."""
         if path == "/v1/models":
-            models = {"object": "list", "data": [{"id": self.name, "object": "model", "created": 1, "owned_by": "stub"}]}
+            models = {
+                "object": "list",
+                "data": [{"id": self.name, "object": "model", "created": 1, "owned_by": "stub"}],
+            }
             return await self._json(writer, models)
         body = json.loads(raw)
         self.requests.append((path, headers, body))
@@ -101,7 +104,14 @@ class Stub:
         inner = {"message": {"role": "assistant", "content": text}} if chat else {"text": text, "logprobs": None}
         choices = [{"index": n, **inner, "finish_reason": "stop"} for n in range(body.get("n") or 1)]
         kind = "chat.completion" if chat else "text_completion"
-        return {"id": "up-1", "object": kind, "created": 1, "model": self.name, "choices": choices, "usage": self._usage}
+        return {
+            "id": "up-1",
+            "object": kind,
+            "created": 1,
+            "model": self.name,
+            "choices": choices,
+            "usage": self._usage,
+        }
 
     @property
     def _usage(self) -> dict[str, int]:

@@ -33,7 +33,9 @@ def test_once_there_is_a_key_nobody_gets_in_without(start, stub, keys):
         assert gateway.get(path)[0] == 401 and gateway.get(path, secret)[0] == 200
     assert gateway.post("/v1/feedback", {})[0] == 401
     assert gateway.get("/healthz")[0] == gateway.get("/readyz")[0] == 200
-    assert gateway.post("/v1/chat/completions", gateway.chat(), **{"api-key": secret})[0] == 200, "as Azure's clients do"
+    assert gateway.post("/v1/chat/completions", gateway.chat(), **{"api-key": secret})[0] == 200, (
+        "as Azure's clients do"
+    )
     assert len(stub.requests) == 2
 
 

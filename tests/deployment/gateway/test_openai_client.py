@@ -40,10 +40,10 @@ def test_a_stream_is_whole_whatever_the_model_server_leaves_out(start, done, usa
         assert len({part.id for part in parts}) == 1 and parts[0].id.startswith("chatcmpl-")
         alone = [part.usage for part in parts if not part.choices]
         assert [usage.completion_tokens for usage in alone] == ([len(WORDS)] if asked else [])
-        status, headers, text = gateway.post("/v1/chat/completions", gateway.chat(stream=True, **options))
+        _, headers, text = gateway.post("/v1/chat/completions", gateway.chat(stream=True, **options))
         assert text.endswith("data: [DONE]\n\n") and text.count("[DONE]") == 1
         assert headers["content-type"].startswith("text/event-stream")
-        first, second = gateway.rows(2)
+        first, _ = gateway.rows(2)
         assert first.completion_tokens == len(WORDS), "counted, whether the client asks or not"
         assert first.texts == [TEXT] and 0 < first.ttft <= first.seconds
 

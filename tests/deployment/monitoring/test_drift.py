@@ -11,7 +11,9 @@ from rlhf_ext.deployment.monitoring.drift import asked_last
 from rlhf_ext.deployment.monitoring.features import characters, edges_of, embedding, language, length, words
 from rlhf_ext.stats import wilson
 
-VOCABULARY = [f"{a}{b}" for a in ("ba", "do", "ki", "lu", "me", "no", "pa", "ri") for b in ("ta", "ne", "sol", "mir", "x")]
+VOCABULARY = [
+    f"{a}{b}" for a in ("ba", "do", "ki", "lu", "me", "no", "pa", "ri") for b in ("ta", "ne", "sol", "mir", "x")
+]
 KEBAB = "Wie lange muss der Teig ruhen, bevor ich ihn backe?"
 
 
@@ -41,7 +43,11 @@ def test_features_are_finite_for_anything_that_comes():
 
 
 def test_a_new_language_is_rare_in_the_reference():
-    english = ["How long does the dough have to rest?", "What is the capital of France?", "Please write me a poem."] * 30
+    english = [
+        "How long does the dough have to rest?",
+        "What is the capital of France?",
+        "Please write me a poem.",
+    ] * 30
     rare = language(english)
     assert rare(KEBAB) > 4 > 0.1 > rare("Where can I buy bread around here?")
 
@@ -75,7 +81,7 @@ def test_streams_without_drift_raise_no_more_alarms_than_nominal():
     alarms = 0
     for seed in range(streams):
         watch = watch_of(alpha, seed)
-        alarms += any([watch.add(text) for text in texts(rng, 400)])
+        alarms += bool([found for text in texts(rng, 400) if (found := watch.add(text))])
     rate = wilson(alarms, streams)
     assert rate.low <= alpha, rate
     assert alarms <= 4
@@ -89,7 +95,7 @@ def test_planted_drift_is_found_where_it_is(changed, feature, soon):
     delays = []
     for seed in range(5):
         watch = watch_of(0.01, seed)
-        assert not any([watch.add(text) for text in texts(rng, 420)])
+        assert not any(watch.add(text) for text in texts(rng, 420))
         for number, text in enumerate(texts(rng, 400, **changed), 1):
             found = watch.add(text)
             if found:
@@ -146,7 +152,10 @@ def test_what_has_no_text_is_passed_over():
 
 def test_a_reference_of_a_file(tmp_path):
     path = tmp_path / "reference.jsonl"
-    rows = [{"prompt": [{"role": "user", "content": f"question {i % 9}"}], "completion": "a" * (i % 13)} for i in range(100)]
+    rows = [
+        {"prompt": [{"role": "user", "content": f"question {i % 9}"}], "completion": "a" * (i % 13)}
+        for i in range(100)
+    ]
     path.write_text("\n".join(map(json.dumps, rows)))
     watch = DriftWatch(DriftSettings(reference=100, file=str(path), features=["length", "words"]))
     assert {one.reference for one in watch.standing()} == {100}

@@ -9,10 +9,33 @@ import numpy as np
 
 from rlhf_ext.deployment.filters import Hit
 from rlhf_ext.deployment.gateway import Served
-from rlhf_ext.deployment.monitoring import AlertRule, DriftSettings, Monitor, MonitoringSettings, SampleSettings, ScoreSettings
+from rlhf_ext.deployment.monitoring import (
+    AlertRule,
+    DriftSettings,
+    Monitor,
+    MonitoringSettings,
+    SampleSettings,
+    ScoreSettings,
+)
 
 REFUSES = "I'm sorry, but I can't help with that."
-WORDS = "the dough has to rest for about an hour before it is baked in a hot oven until the crust is brown".split()
+WORDS = [
+    "the",
+    "dough",
+    "has",
+    "to",
+    "rest",
+    "for",
+    "an",
+    "hour",
+    "before",
+    "it",
+    "bakes",
+    "until",
+    "crust",
+    "turns",
+    "brown",
+]
 
 
 class Clock:
@@ -148,5 +171,3 @@ def busy(clock: Clock | None = None, metrics: Any = None, **changed: Any) -> Mon
     monitor = Monitor(settings(**changed), metrics or Metrics(), canaries=lambda: canaries, clock=clock)
     simulate(monitor, clock)
     return monitor
-
-

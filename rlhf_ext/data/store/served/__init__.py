@@ -3,14 +3,11 @@
 from .buckets import SharedBuckets
 from .feedback import ServedFeedback, UnknownResponse
 from .keys import ApiKey, ApiKeys
-from .redaction import REDACTIONS, Redactor
 from .responses import Response, ServedStore
 
 __all__ = [
-    "REDACTIONS",
     "ApiKey",
     "ApiKeys",
-    "Redactor",
     "Response",
     "ServedFeedback",
     "ServedStore",

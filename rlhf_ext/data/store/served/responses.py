@@ -124,7 +124,7 @@ class ServedStore:
         rows = [_row(response) for response in responses]
         insert = self.database.insert(RESPONSES).on_conflict_do_nothing(index_elements=["id"])
         with self.database.writing() as connection:
-            return int(connection.execute(insert, rows).rowcount)
+            return len(connection.scalars(insert.returning(RESPONSES.c.id), rows).all())
 
     def responses(self, ids: Sequence[str] | None = None, since: float | None = None) -> Iterator[Response]:
         """Streams responses in the order in which they were stored: all, those of `ids`, or those created at `since` or later."""
@@ -164,7 +164,7 @@ class ServedStore:
         insert = self.database.insert(FEEDBACK).on_conflict_do_nothing(index_elements=["id"])
         with self.database.writing() as connection:
             self._check(connection, said, check_key)
-            new = connection.execute(insert.values(**row)).rowcount > 0
+            new = connection.execute(insert.values(**row).returning(FEEDBACK.c.number)).first() is not None
             if not new:
                 old = connection.execute(sa.select(FEEDBACK).where(FEEDBACK.c.id == said.id)).one()._mapping
                 if any(old[name] != row[name] for name in ("response", "kind", "value", "key", "user_hash")):
