@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -46,7 +47,10 @@ class Status:
         self._admit(exchange)
         asked = parse_qs(exchange.scope.get("query_string", b"").decode("latin-1"))
         try:
-            page = status_page(self._monitor, asked.get("window", [""])[0], "refresh" in asked)
+            # In a thread: it reads hours of figures, and answers go on meanwhile.
+            page = await asyncio.to_thread(
+                status_page, self._monitor, asked.get("window", [""])[0], "refresh" in asked
+            )
         except LookupError as error:
             raise invalid(str(error.args[0])[:300], "window") from None
         await exchange.answer(200, page.encode("utf-8", "replace"), content_type=b"text/html; charset=utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 from collections import deque
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from .settings import AlertRule
 
 _LOG = logging.getLogger(__name__)
+_LONG = 1800.0
 
 Reader = Callable[[AlertRule], tuple[float | None, int]]
 """The value of a rule's metric now, and how many values it rests on."""
@@ -68,6 +70,7 @@ class AlertState:
         since (`float`, *optional*): When the state began.
         id (`str`): Of the alert that fires.
         turned (`float`, *optional*): Since when the condition has been the other way than the state.
+        read (`float`): When the metric was last read.
     """
 
     rule: AlertRule
@@ -76,6 +79,7 @@ class AlertState:
     since: float | None = None
     id: str = ""
     turned: float | None = None
+    read: float = -math.inf
 
 
 class Alerts:
@@ -111,7 +115,12 @@ class Alerts:
 
     def look(self, read: Reader) -> None:
         """Reads all rules once."""
+        now = self._clock()
         for one in self.states.values():
+            # What is of hours is work to read, and does not change within seconds.
+            if one.rule.window > _LONG and now - one.read < one.rule.window / 120:
+                continue
+            one.read = now
             value, n = read(one.rule)
             # Too little to say: what fires goes on firing, since no traffic at all can be the worst of it.
             if value is None or n < one.rule.at_least:

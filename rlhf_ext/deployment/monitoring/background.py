@@ -20,8 +20,8 @@ T = TypeVar("T")
 class Failures:
     """Errors of what watches, which must not be errors of what it watches.
 
-    They are counted, and logged with their traceback the first time that each kind comes up in a part. It is a context manager, and no
-    broad `except`: nothing is swallowed, alerts and `/metrics` show how many there were.
+    They are counted, and logged the first time that each kind comes up in a part: kind and place alone, since a message may hold what
+    people wrote. It is a context manager, and no broad `except`: nothing is swallowed, alerts and `/metrics` show how many there were.
 
     Args:
         counted (`Callable`, *optional*): Told of each: part and kind of error.
@@ -51,7 +51,8 @@ class Failures:
         self._counted(part, kind)
         if (part, kind) not in self._logged and len(self._logged) < _KINDS:
             self._logged.add((part, kind))
-            _LOG.error("%s failed, and goes on; further errors of this kind are only counted.", part, exc_info=error)
+            words = "%s failed (%s at %s), and goes on; further errors of this kind are only counted."
+            _LOG.error(words, part, kind, _place(error))
 
 
 class Guarded:
@@ -139,3 +140,11 @@ class Background(Generic[T]):
                 with self._failures.within(self.part):
                     self._handle(things)
                 self._handled += len(things)
+
+
+def _place(error: BaseException) -> str:
+    """Where an error came from: the last file and line that it passed."""
+    found = error.__traceback__
+    while found is not None and found.tb_next is not None:
+        found = found.tb_next
+    return "unknown" if found is None else f"{found.tb_frame.f_code.co_filename}:{found.tb_lineno}"

@@ -145,7 +145,7 @@ class Series:
         """The last `seconds` in about so many parts: how long ago each ended and how long it is, in seconds, and its figures."""
         every = max(1, math.ceil(seconds / self.step / points))
         now = self.clock()
-        first, last = int((now - seconds) // self.step), int(now // self.step)
+        first, last = int((now - seconds) // self.step) + 1, int(now // self.step)
         parts: dict[int, dict[Key, Cell]] = {
             -part: {} for part in range((last - max(first, int(self.begun // self.step))) // every + 1)
         }

@@ -156,8 +156,8 @@ def _traffic(timeline: Timeline) -> list[Markup]:
             "Errors",
             "% of requests",
             {
-                "failed here or at the model": lambda cell, length: _percent(cell.failed, cell.requests),
-                "other errors": lambda cell, length: _percent(cell.errors.total() - cell.failed, cell.requests),
+                "5xx: ours or the model's": lambda cell, length: _percent(cell.failed, cell.requests),
+                "4xx": lambda cell, length: _percent(cell.errors.total() - cell.failed, cell.requests),
             },
         ),
         timeline.of_all(
