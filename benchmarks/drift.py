@@ -108,7 +108,7 @@ def delays(after: Texts, streams: int) -> dict[str, tuple[Estimate | None, Estim
                 found[name].append(at - QUIET)
     return {
         name: (
-            bootstrap(np.array(values), np.median, seed=0) if len(values) > 2 else None,
+            bootstrap(np.median, values) if len(values) > 2 else None,
             wilson(streams - len(values), streams),
         )
         for name, values in found.items()
@@ -123,14 +123,14 @@ def main() -> None:
     result: dict[str, object] = {"alpha": ALPHA}
     print(f"{'':34}{'false alarms, 1,000 texts':>30}")
     for name, rate in false_alarms(20 if quick else 60).items():
-        print(f"{name:34}{str(rate):>30}")
+        print(f"{name:34}{rate!s:>30}")
         result[f"false alarms: {name}"] = [rate.value, rate.low, rate.high]
     print(f"\n{'':34}{'median delay in texts':>30}{'missed or too early':>26}")
     for drift, after in DRIFTS.items():
         print(drift)
         for name, (delay, missed) in delays(after, 5 if quick else 15).items():
             shown = "none found" if delay is None else f"{delay.value:.0f} [{delay.low:.0f}, {delay.high:.0f}]"
-            print(f"  {name:32}{shown:>30}{str(missed):>26}")
+            print(f"  {name:32}{shown:>30}{missed!s:>26}")
             result[f"{drift}: {name}"] = {
                 "delay": None if delay is None else [delay.value, delay.low, delay.high],
                 "missed": [missed.value, missed.low, missed.high],
