@@ -82,8 +82,8 @@ class Call:
     def asked(self) -> Asked:
         """What the backend is asked."""
         if self.route.model is None or self.route.model == self.model:
-            return Asked(self.kind, self.body, self.id, self.raw)
-        return Asked(self.kind, {**self.body, "model": self.route.model}, self.id)
+            return Asked(self.kind, self.body, self.id, self.raw, self.route.model)
+        return Asked(self.kind, {**self.body, "model": self.route.model}, self.id, model=self.route.model)
 
     def changed(self, prompt: Any) -> None:
         """Asks for something else than the client did, from here on."""
