@@ -44,7 +44,7 @@ class ReportArguments:
     )
     confidence: float = field(default=0.95, metadata={"help": "Of the intervals."})
     planned: int = field(
-        default=5000, metadata={"help": "Users after which they are to be tightest; set it before looking."}
+        default=1000, metadata={"help": "Users after which they are to be tightest; set it before looking."}
     )
     output: str | None = field(default=None, metadata={"help": "Folder for report.html and ab.json."})
 

@@ -163,6 +163,8 @@ def _beginnings(tree: list[Any]) -> str:
         own = r"\Z"
     if not rest and op in (ops.BRANCH, ops.SUBPATTERN):
         return _group(own)  # the whole part is among its beginnings
+    if not rest and own == r"\Z":
+        return f"{_group(first)}?{own}"
     return f"(?:{own}|{first}{_group(after)})"
 
 
