@@ -60,9 +60,9 @@ def rate_confidence_sequence(total: float, n: int, confidence: float = 0.95) -> 
     mixed = _log_beta(0.5 + total, 0.5 + n - total) - _log_beta(0.5, 0.5)
 
     def within(mean: float) -> bool:
-        likelihood = (total * math.log(mean) if total else 0.0) + (
-            (n - total) * math.log1p(-mean) if n > total else 0.0
-        )
+        if mean in (0.0, 1.0):
+            return False  # both kinds of values were seen, or parts of them
+        likelihood = total * math.log(mean) + (n - total) * math.log1p(-mean)
         return mixed - likelihood < -math.log(1 - confidence)
 
     low = 0.0 if rate == 0 else _edge(within, rate, 0.0)
@@ -211,11 +211,9 @@ def _difference(before: Moments, after: Moments, rates: bool) -> tuple[float, fl
 
 def _spreads(before: Moments, after: Moments, rates: bool) -> tuple[float, float]:
     """The variance that each group's values count with."""
-    if rates:
-        first, second = (group.added(0.0).added(1.0).variance for group in (before, after))
-        return first, second
     pooled = (before.squares + after.squares) / (before.n + after.n - 2)
-    return max(before.variance, pooled), max(after.variance, pooled)
+    groups = [group.added(0.0).added(1.0) if rates else group for group in (before, after)]
+    return max(groups[0].variance, pooled), max(groups[1].variance, pooled)
 
 
 def _ratio(n: float, confidence: float, planned: int) -> float:
