@@ -84,7 +84,9 @@ def same_against_same(make: Draw, rates: bool, times: int, seed: int) -> dict[st
 
     from rlhf_ext.stats import difference_p_value, wilson
 
-    counts = dict.fromkeys(("always valid", "usual, each look", "usual, last look", "usual, last look, by requests"), 0)
+    counts = dict.fromkeys(
+        ("always valid", "usual, each look", "usual, last look", "usual, last look, by requests"), 0
+    )
     for turn in range(times):
         who, arm, values = make(np.random.default_rng([seed, turn]))
         always, usual = [], []

@@ -10,7 +10,12 @@ from rlhf_ext.stats import always_valid_sample_ratio, sample_ratio_test
 
 @pytest.mark.parametrize(
     ("counts", "shares"),
-    [([510, 490], [0.5, 0.5]), ([95, 3, 12], [0.85, 0.05, 0.1]), ([10, 12, 9, 30], [0.25] * 4), ([7, 8, 9, 1, 3], [0.2] * 5)],
+    [
+        ([510, 490], [0.5, 0.5]),
+        ([95, 3, 12], [0.85, 0.05, 0.1]),
+        ([10, 12, 9, 30], [0.25] * 4),
+        ([7, 8, 9, 1, 3], [0.2] * 5),
+    ],
 )
 def test_the_test_for_one_look_is_scipys(counts, shares):
     expected = scipy.stats.chisquare(counts, [sum(counts) * share for share in shares]).pvalue

@@ -50,7 +50,8 @@ def test_the_interval_of_a_rate_holds_where_the_mixed_ratio_is_below_its_bound()
     for end in (estimate.low, estimate.high):
         ratio, _ = scipy.integrate.quad(
             lambda q, end=end: (
-                scipy.stats.beta.pdf(q, 0.5, 0.5) * math.exp(7 * math.log(q / end) + 33 * math.log((1 - q) / (1 - end)))
+                scipy.stats.beta.pdf(q, 0.5, 0.5)
+                * math.exp(7 * math.log(q / end) + 33 * math.log((1 - q) / (1 - end)))
             ),
             0,
             1,
@@ -92,7 +93,9 @@ def test_the_p_value_and_the_interval_agree():
         clear = difference_confidence_sequence(before, after, planned=100).excludes_zero
         assert clear == (difference_p_value(before, after, planned=100) <= 0.05)
     assert clear  # both sides were seen
-    assert not difference_confidence_sequence(Moments(60, 0.0, 50.0), Moments(25, 0.05, 30.0), planned=100).excludes_zero
+    assert not difference_confidence_sequence(
+        Moments(60, 0.0, 50.0), Moments(25, 0.05, 30.0), planned=100
+    ).excludes_zero
 
 
 def test_the_interval_is_tightest_where_it_was_planned_to_be():
@@ -134,7 +137,8 @@ def ever_wrong(draw, share, rates, n, looks, runs, seed=0):
             if min(len(first_group), len(second_group)) < 2:
                 continue
             pair = (
-                Moments(len(v), float(v.mean()), float(((v - v.mean()) ** 2).sum())) for v in (first_group, second_group)
+                Moments(len(v), float(v.mean()), float(((v - v.mean()) ** 2).sum()))
+                for v in (first_group, second_group)
             )
             if difference_p_value(*pair, planned=500, rates=rates) <= 0.05:
                 wrong += 1

@@ -17,7 +17,6 @@ from .experiment import Experiment
 from .guards import Guard, both
 from .transitions import USERS, CanaryStore, Observation, Transition
 
-
 _EARLY = 30
 
 

@@ -126,7 +126,9 @@ def test_outcomes_are_read_and_those_not_dealt_by_lot_left_out(tmp_path):
     some += [{"variant": "x", "user": "eve", "value": None, "experiment": "two"}]
     path = write(tmp_path / "rows.jsonl", some)
     found = read_outcomes(path, "one")
-    assert len(found.served) == 30 and found.moments("thumbs_up", "sft") == Outcomes.of(rows(30)).moments("thumbs_up", "sft")
+    assert len(found.served) == 30 and found.moments("thumbs_up", "sft") == Outcomes.of(rows(30)).moments(
+        "thumbs_up", "sft"
+    )
     with pytest.raises(ValueError, match="several experiments .one, two."):
         read_outcomes(path)
     with pytest.raises(ValueError, match="no outcome of the experiment 'three'"):
@@ -164,7 +166,16 @@ experiments:
 def test_the_command_reports_and_its_exit_code_says_whether_something_is_wrong(tmp_path, capsys):
     outcomes = write(tmp_path / "rows.jsonl", [as_row(row, experiment="one") for row in rows()])
     (tmp_path / "e.yaml").write_text(EXPERIMENTS)
-    command = ["ab", "report", "--outcomes", outcomes, "--experiments", str(tmp_path / "e.yaml"), "--experiment", "one"]
+    command = [
+        "ab",
+        "report",
+        "--outcomes",
+        outcomes,
+        "--experiments",
+        str(tmp_path / "e.yaml"),
+        "--experiment",
+        "one",
+    ]
     assert main([*command, "--better", "thumbs_up=higher", "--output", str(tmp_path / "out")]) == 0
     assert "dpo against sft: better" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "ab.json").read_text())["sample_ratio"]["holds"] is True

@@ -83,7 +83,9 @@ MESSAGES = [
     {
         "role": "assistant",
         "content": None,
-        "tool_calls": [{"id": "1", "type": "function", "function": {"name": "mail", "arguments": '{"to": "bob@example.org"}'}}],
+        "tool_calls": [
+            {"id": "1", "type": "function", "function": {"name": "mail", "arguments": '{"to": "bob@example.org"}'}}
+        ],
     },
     {"role": "tool", "tool_call_id": "1", "content": "sent to bob@example.org"},
 ]
@@ -147,7 +149,11 @@ def test_filters_that_make_no_sense_are_refused():
     ):
         with pytest.raises(ValueError, match=said):
             build()
-    for build in (lambda: FilterSet([length]), lambda: FilterSet([]).check(7, "input"), lambda: FilterSet(SET).check([7], "input")):
+    for build in (
+        lambda: FilterSet([length]),
+        lambda: FilterSet([]).check(7, "input"),
+        lambda: FilterSet(SET).check([7], "input"),
+    ):
         with pytest.raises(TypeError):
             build()
 

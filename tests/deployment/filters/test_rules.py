@@ -78,7 +78,10 @@ def test_a_card_is_found_behind_and_before_other_digits():
 
 def test_words_stand_alone_unless_told_otherwise_or_their_script_has_no_spaces():
     rules = words(["ass", "爆弾", "Blue Heron", "c++"], "word")
-    assert redacted("class ASS, ass_et the爆弾を blue\n heron. c++!", rules) == "class [word], [word]_et the[word]を [word]. [word]!"
+    assert (
+        redacted("class ASS, ass_et the爆弾を blue\n heron. c++!", rules)
+        == "class [word], [word]_et the[word]を [word]. [word]!"
+    )
     assert redacted("class", words(["ass"], "word", whole=False)) == "cl[word]"
 
 

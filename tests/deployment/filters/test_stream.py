@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 import unicodedata
 
 import pytest
@@ -53,7 +54,9 @@ def run(filters, chunks):
 
 
 def personal(rng):
-    return rng.choice(["ada.b@example.org", "+49 30 1234567", "4111 1111 1111 1111", "DE89370400440532013000", "10.20.30.40"])
+    return rng.choice(
+        ["ada.b@example.org", "+49 30 1234567", "4111 1111 1111 1111", "DE89370400440532013000", "10.20.30.40"]
+    )
 
 
 FILTERS = FilterSet([SpanFilter("personal", personal_data()), SpanFilter("names", words(FORBIDDEN, "name"))])
@@ -86,9 +89,45 @@ def test_of_500_harmless_streams_none_is_altered_or_held():
 
 
 FRAGMENTS = [
-    *("hello ", "the cat. ", "a", "x", " ", "\n", "🎉", "ada@example.org", "secret plan", "sec", "blue  heron", "blue ", "heron"),
-    *("se\u200bcret plan", "S\u0335ecret ", "cafe\u0301", "cafe noir", "4111 1111 1111 1111", "+49 30 1234567", "12 34 ", "::1"),
-    *("evil plan ", "爆弾", "爆", "ｓｅｃｒｅｔ", "10.0.0.1", "a.b@c", "Is it? Yes! ", "नमस्ते ", "한국어", "\ud83d", "\u1112", "\u1161"),
+    *(
+        "hello ",
+        "the cat. ",
+        "a",
+        "x",
+        " ",
+        "\n",
+        "🎉",
+        "ada@example.org",
+        "secret plan",
+        "sec",
+        "blue  heron",
+        "blue ",
+        "heron",
+    ),
+    *(
+        "se\u200bcret plan",
+        "S\u0335ecret ",
+        "cafe\u0301",
+        "cafe noir",
+        "4111 1111 1111 1111",
+        "+49 30 1234567",
+        "12 34 ",
+        "::1",
+    ),
+    *(
+        "evil plan ",
+        "爆弾",
+        "爆",
+        "ｓｅｃｒｅｔ",
+        "10.0.0.1",
+        "a.b@c",
+        "Is it? Yes! ",
+        "नमस्ते ",
+        "한국어",
+        "\ud83d",
+        "\u1112",
+        "\u1161",
+    ),
 ]
 
 
@@ -98,7 +137,9 @@ def evil(prompts, completions, **columns):
 
 SETS = {
     "redact": FILTERS,
-    "block": FilterSet([SpanFilter("mail", personal_data(["email"])), SpanFilter("names", words(FORBIDDEN), action="block")]),
+    "block": FilterSet(
+        [SpanFilter("mail", personal_data(["email"])), SpanFilter("names", words(FORBIDDEN), action="block")]
+    ),
     "passages": FilterSet(
         [
             SpanFilter("personal", personal_data(["email", "card"])),
@@ -134,7 +175,7 @@ def test_bytes_and_halves_of_characters_may_be_cut_anywhere():
         [chr(int.from_bytes(text.encode("utf-16-le")[i : i + 2], "little")) for i in range(0, 2 * len(text) + 2, 2)],
     ):
         assert run(FILTERS, chunks)[0] == "né 👍 [name] é"
-    assert run(FILTERS, [b"ok \xf0\x9f", "".encode()])[0] == "ok \ufffd"
+    assert run(FILTERS, [b"ok \xf0\x9f", b""])[0] == "ok \ufffd"
     assert run(FILTERS, ["ok \ud83d"])[0] == "ok \ufffd"
 
 
@@ -148,7 +189,13 @@ def test_a_mark_that_comes_later_still_counts():
 def test_text_leaves_as_soon_as_no_forbidden_span_can_begin_in_it():
     stream = StreamFilter(FilterSet([SpanFilter("names", words(["secret plan"], "name"))]))
     # One character waits for a mark that might stand on it, and what may be a name for its end.
-    assert [stream.push(chunk) for chunk in ("Good m", "orning", ", s", "ec", "ond ")] == ["Good ", "mornin", "g, ", "", "second"]
+    assert [stream.push(chunk) for chunk in ("Good m", "orning", ", s", "ec", "ond ")] == [
+        "Good ",
+        "mornin",
+        "g, ",
+        "",
+        "second",
+    ]
     assert stream.held == 1 and stream.finish() == " "
 
 
@@ -206,3 +253,13 @@ def test_long_streams_keep_no_text_that_has_left():
     for _ in range(400):
         stream.push("The heron stood in the water, and did not move a feather. ")
     assert len(stream._text) < 6_000 and len(stream._scanner._folded.text) < 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-eyj" * 1_500, "a\u0301\u0323" * 3_000, "-----begin private key-----" * 250, "a@" * 3_000, "1 2 3 4 " * 800],
+)
+def test_texts_made_to_be_slow_are_not(text):
+    begun = time.thread_time()
+    run(FILTERS, [text[place : place + 4] for place in range(0, len(text), 4)])
+    assert time.thread_time() - begun < 5  # about 0.2; what is not linear takes minutes
