@@ -157,10 +157,10 @@ def canary(rate: float, times: int, most: int = 1_000) -> dict[str, Any]:
     for turn in range(times):
         errors = np.cumsum(np.random.default_rng([13, turn]).random(most) < rate).tolist()
         for n, total in enumerate(errors, 1):
-            if total > 0.05 * n and (estimate := guard.estimate(Moments(n, total / n), Moments(), 0.95, 30)):
-                if guard.broken(estimate):
-                    users.append(n)
-                    break
+            estimate = guard.estimate(Moments(n, total / n), Moments(), 0.95, 30) if total > 0.05 * n else None
+            if estimate is not None and guard.broken(estimate):
+                users.append(n)
+                break
     return {
         "rolled back": wilson(len(users), times),
         "median users": float(np.median(users)) if users else None,
