@@ -30,6 +30,7 @@ commands:
   ppo      PPO against a reward model
   ab       report: what an A/B test has shown so far, to be looked at as often as you like
   evaluate suites put to a model, and to a baseline; with --thresholds, exit code 1 where a release gate fails
+  serve    an OpenAI-compatible gateway in front of models: keys, limits, A/B tests, filters, feedback
 
 `rlhf-ext COMMAND --help` lists a command's fields.
 """
@@ -49,6 +50,7 @@ _COMMANDS = {
     "dpo": "training",
     "ppo": "training",
     "evaluate": "evaluation",
+    "serve": "serving",
 }
 
 

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from ...data.store.canary_tables import FIGURES, TRANSITIONS, USERS, WORKERS
 from ...data.store.database import Database, sa
-from ...data.store.served.canary import FIGURES, TRANSITIONS, USERS, WORKERS, create
 from ...stats import Moments
 from .transitions import Observation, Transition
 
@@ -19,16 +19,11 @@ class StoredCanaries:
 
     Args:
         database ([`~rlhf_ext.data.store.database.Database`]):
-            That of the service; tables that are missing are made.
-
-    Raises:
-        ConnectionError: If it cannot be reached.
+            That of the service.
     """
 
     def __init__(self, database: Database):
         self.database = database
-        with database.writing("schema") as connection:
-            create(connection)
 
     def transitions(self, canary: str) -> list[Transition]:
         columns = [c for c in TRANSITIONS.c if c is not TRANSITIONS.c.canary]

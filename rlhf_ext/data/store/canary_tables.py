@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ..database import sa
-
-METADATA = sa.MetaData()
+from .metadata import METADATA, sa
 
 TRANSITIONS = sa.Table(
     "canary_transitions",
@@ -53,7 +51,4 @@ WORKERS = sa.Table(
 )
 """The last batch of each worker that was counted in."""
 
-
-def create(connection: sa.Connection) -> None:
-    """Makes the tables that are missing."""
-    METADATA.create_all(connection, checkfirst=True)
+TABLES = (TRANSITIONS, FIGURES, USERS, WORKERS)
