@@ -15,7 +15,9 @@ _HELP = """\
 usage: rlhf-ext ab report --outcomes FILE.jsonl [--experiments FILE.yaml --experiment NAME] [--control NAME] ...
 
 A row of --outcomes has `variant`, `user`, `value` (a number, true, false, or null where nothing is known), and if wanted `metric`,
-`experiment` and `why` (others than "hash" are left out). Look as often as you like: intervals and p-values hold at every look.
+`experiment` and `why` (others than "hash" are left out). `rlhf-ext feedback export --what outcomes` writes such rows.
+
+Look as often as you like: intervals and p-values hold at every look.
 
 Exit code 1 where the sample ratio does not hold, or a variant is clearly worse in a metric of --better.
 
