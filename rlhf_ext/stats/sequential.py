@@ -144,7 +144,7 @@ def difference_confidence_sequence(
 
     >>> control, variant = Moments.of([0.0, 1.0] * 1000), Moments.of([0.0, 1.0, 1.0, 1.0] * 125)
     >>> print(difference_confidence_sequence(control, variant, rates=True))
-    0.25 [0.18, 0.32]
+    0.25 [0.17, 0.33]
 
     ```
     """

@@ -85,6 +85,18 @@ def test_a_canary_at_its_bound_is_rarely_rolled_back_though_one_looks_after_ever
     assert rolled_back <= 10 < naive
 
 
+def test_the_probability_of_a_false_alarm_is_shared_by_guards_and_steps(store):
+    def broken(n, confidence):
+        return bool(ERRORS.broken(ERRORS.estimate(Moments(n, 1.0), Moments(), confidence, 30)))
+
+    enough = next(n for n in range(1, 50) if broken(n, 0.95))
+    assert not broken(enough, 1 - 0.05 / 2)
+    for steps, state in ((STEPS[:1], "rolled_back"), (STEPS, "ramping")):
+        canary = make(store, steps=steps, name=state)
+        serve(canary, 0, enough, 1.0)
+        assert canary.step().state == state
+
+
 @pytest.mark.parametrize(
     ("guard", "good", "bad"),
     [

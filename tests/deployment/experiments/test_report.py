@@ -73,7 +73,7 @@ def test_lost_users_are_said_first_and_break_the_comparison():
     assert not report.sample_ratio.holds
     page = report.page()
     assert page.notes[0].startswith("The sample ratio does not hold")
-    assert "fails" in render_table(page, width=100)
+    assert "fails" in render_table(page, width=100) and "believe no effect" in page.subtitle
 
 
 def hash_of(user):
@@ -84,6 +84,7 @@ def test_the_page_shows_effects_without_scripts_and_the_table_fits():
     report = ab_report(Outcomes.of(rows()), "sft", {"sft": 0.5, "dpo": 0.5}, {"thumbs_up": "lower"}, "models <1>")
     html, table = render_html(report.page()), render_table(report.page(), width=100)
     assert "models &lt;1&gt;" in html and "<script" not in html and "<svg" in html
+    assert "Clear so far: dpo worse in thumbs_up." in table
     assert "dpo against sft: worse" in table and "hold at every look" in html
     assert max(map(len, table.splitlines())) <= 100
 
