@@ -90,11 +90,13 @@ def test_the_probability_of_a_false_alarm_is_shared_by_guards_and_steps(store):
         return bool(ERRORS.broken(ERRORS.estimate(Moments(n, 1.0), Moments(), confidence, 30)))
 
     enough = next(n for n in range(1, 50) if broken(n, 0.95))
-    assert not broken(enough, 1 - 0.05 / 2)
-    for steps, state in ((STEPS[:1], "rolled_back"), (STEPS, "ramping")):
+    many = [Step(0.05 * (step + 1)) for step in range(12)]
+    assert not broken(enough, 1 - 0.05 / len(many))
+    for steps, state in ((many[:1], "rolled_back"), (many, "ramping")):
         canary = make(store, steps=steps, name=state)
         serve(canary, 0, enough, 1.0)
         assert canary.step().state == state
+        assert canary.standing().stage == (state == "ramping")
 
 
 @pytest.mark.parametrize(

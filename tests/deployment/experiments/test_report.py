@@ -34,6 +34,7 @@ def test_users_of_two_variants_are_in_neither_and_counted():
     outcomes = Outcomes.of([*rows(200), Outcome("sft", "both", 1.0), Outcome("dpo", "both", 1.0)])
     assert outcomes.crossed() == 1
     assert outcomes.users("sft") + outcomes.users("dpo") == 200
+    assert outcomes.moments("thumbs_up", "sft").n + outcomes.moments("thumbs_up", "dpo").n == 200
     report = ab_report(outcomes, "sft")
     assert "1 users were served by more than one variant" in "\n".join(report.page().notes)
 
