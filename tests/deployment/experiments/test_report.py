@@ -31,7 +31,9 @@ def test_each_user_counts_once_with_the_mean_of_the_values():
 
 
 def test_users_of_two_variants_are_in_neither_and_counted():
-    outcomes = Outcomes.of([*rows(200), Outcome("sft", "both", 1.0), Outcome("dpo", "both", 1.0)])
+    outcomes = Outcomes.of(
+        [*rows(200), Outcome("sft", "both", 1.0, "thumbs_up"), Outcome("dpo", "both", 1.0, "thumbs_up")]
+    )
     assert outcomes.crossed() == 1
     assert outcomes.users("sft") + outcomes.users("dpo") == 200
     assert outcomes.moments("thumbs_up", "sft").n + outcomes.moments("thumbs_up", "dpo").n == 200
