@@ -15,7 +15,9 @@ _HELP = """\
 usage: rlhf-ext ab report --outcomes FILE.jsonl [--experiments FILE.yaml --experiment NAME] [--control NAME] ...
 
 A row of --outcomes has `variant`, `user`, `value` (a number, true, false, or null where nothing is known), and if wanted `metric`,
-`experiment` and `why` (others than "hash" are left out). Look as often as you like: intervals and p-values hold at every look.
+`experiment` and `why` (others than "hash" are left out). `rlhf-ext feedback export --what outcomes` writes such rows.
+
+Look as often as you like: intervals and p-values hold at every look.
 
 Exit code 1 where the sample ratio does not hold, or a variant is clearly worse in a metric of --better.
 
@@ -44,7 +46,7 @@ class ReportArguments:
     )
     confidence: float = field(default=0.95, metadata={"help": "Of the intervals."})
     planned: int = field(
-        default=5000, metadata={"help": "Users after which they are to be tightest; set it before looking."}
+        default=1000, metadata={"help": "Users after which they are to be tightest; set it before looking."}
     )
     output: str | None = field(default=None, metadata={"help": "Folder for report.html and ab.json."})
 

@@ -53,7 +53,7 @@ def always_valid_sample_ratio(
             As in [`sample_ratio_test`].
         confidence (`float`, *optional*, defaults to `0.99`):
             For what level it is tuned, in (0, 1).
-        planned (`int`, *optional*, defaults to `5_000`):
+        planned (`int`, *optional*, defaults to `1_000`):
             Users after which it is to be most sensitive. It holds for any; set it before looking.
 
     Returns:

@@ -17,6 +17,8 @@ from .experiment import Experiment
 from .guards import Guard, both
 from .transitions import USERS, CanaryStore, Observation, Transition
 
+_EARLY = 30
+
 
 @dataclass(frozen=True)
 class Step:
@@ -277,8 +279,9 @@ class Canary:
         confidence, step = 1 - self.alpha / (len(self.steps) * len(self.guards)), self.steps[self._standing.stage]
         for key, guard in zip(self.keys, self.guards, strict=True):
             canary, control = both(figures, self.variant, self.base.control, key)
-            wanted = step.users / step.share if guard.against_control else step.users
-            estimate = guard.estimate(canary, control, confidence, max(100, round(wanted)))
+            # Tuned to find early what is clearly wrong: after some 30 users of the canary.
+            planned = round(_EARLY / step.share) if guard.against_control else _EARLY
+            estimate = guard.estimate(canary, control, confidence, planned)
             if estimate is not None and (why := guard.broken(estimate)):
                 return why
         return ""

@@ -230,7 +230,7 @@ def _page(report: ABReport) -> Report:
     rates = {f.metric: f.rate for f in report.figures}
     return Report(
         title=report.experiment,
-        subtitle=f"Against {report.control}, by users",
+        subtitle=f"Against {report.control}, by users. {_headline(report)}",
         measures=[
             *([] if report.sample_ratio is None else _ratio_measures(report.sample_ratio)),
             *(measure for metric in rates for measure in _measures(report, metric, rates[metric])),
@@ -239,6 +239,14 @@ def _page(report: ABReport) -> Report:
         notes=_notes(report),
         settings={"rlhf_ext": __version__},
     )
+
+
+def _headline(report: ABReport) -> str:
+    """What is clear so far, in a sentence."""
+    if report.sample_ratio is not None and not report.sample_ratio.holds:
+        return "The sample ratio does not hold: believe no effect."
+    clear = [f"{e.variant} {e.verdict} in {e.metric}" for e in report.effects if e.difference.excludes_zero]
+    return f"Clear so far: {', '.join(clear)}." if clear else "Nothing is clear so far."
 
 
 def _measures(report: ABReport, metric: str, rate: bool) -> list[Measure]:
@@ -286,7 +294,8 @@ def _ratio_measures(ratio: SampleRatio) -> list[Measure]:
             "%",
             f"{count:,} users; of all counts together always-valid {_p(ratio.p_value)}, for one look {_p(ratio.single_look)}",
             wanted=f"{100 * ratio.shares[variant]:g}%",
-            verdict="passes" if ratio.holds else "fails",
+            # That it holds says nothing of the variants: no word where nothing is wrong.
+            verdict="" if ratio.holds else "fails",
             group="Share of users, against what was dealt",
         )
         for variant, count in ratio.counts.items()

@@ -11,6 +11,7 @@ import unicodedata
 from bisect import bisect_right
 from functools import lru_cache
 
+_LONGEST = 32
 _UNSEEN = "\u034f\u115f\u1160\u17b4\u17b5\u2065\u3164\uffa0"
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 # Marks of no script of their own: what is left of them when a letter is composed is decoration.
@@ -47,15 +48,15 @@ class Folded:
 
     def add(self, raw: str) -> None:
         """Takes more of the raw text."""
-        raw, self._open = self._open + raw, ""
-        if raw.isascii() and not _CONTROLS.search(raw):
-            clusters: list[str] | str = raw  # each character is one
-        else:
-            clusters = _clusters(raw)
-        if not clusters:
+        if not raw:
             return
-        self._open = clusters[-1]
-        self._take(clusters[:-1])
+        if raw.isascii() and not _CONTROLS.search(raw):
+            self.close()  # nothing in it belongs to the cluster before; each character is one
+            self._take(raw[:-1])
+            self._open = raw[-1]
+        else:
+            *closed, self._open = _clusters(self._open, raw)
+            self._take(closed)
 
     def close(self) -> None:
         """Closes the last cluster: the text is at its end."""
@@ -84,15 +85,16 @@ class Folded:
             return
         parts = []
         for cluster in clusters:
-            folded = _fold_cluster(cluster)
+            folded = _fold_cluster(cluster if len(cluster) <= _LONGEST else _first_seen(cluster))
             parts.append(folded)
             self._starts += [self._end] * len(folded)
             self._end += len(cluster)
         self.text += "".join(parts)
 
 
-def _clusters(raw: str) -> list[str]:
-    found: list[str] = []
+def _clusters(begun: str, raw: str) -> list[str]:
+    """The clusters of a text whose first may go on with one that has begun."""
+    found = [begun] if begun else []
     for character in raw:
         if found and _extends(character):
             found[-1] += character
@@ -111,6 +113,10 @@ def _extends(character: str) -> bool:
     return unicodedata.category(unicodedata.normalize("NFKD", character)[0]).startswith("M")
 
 
+def _first_seen(cluster: str) -> str:
+    return "".join([character for character in cluster if not _unseen(character)][:_LONGEST])
+
+
 @lru_cache(maxsize=4096)
 def _unseen(character: str) -> bool:
     kind = unicodedata.category(character)
@@ -127,6 +133,7 @@ def _unseen(character: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def _fold_cluster(cluster: str) -> str:
+    """One cluster folded, by its first characters: more marks than these nobody can read (UAX 15, stream-safe text)."""
     seen = "".join(character for character in cluster if not _unseen(character))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", seen).casefold())
     plain = "".join(character for character in folded if not _unseen(character))  # NFKC can bring some back

@@ -19,6 +19,9 @@ LONGEST = 20_000
 """Characters that a match may have at most: so long a text can be held back."""
 
 
+_NEAR = 64
+
+
 class BoundedPattern:
     """A regular expression whose matches are bounded, matched against folded text ([`~folding.fold`]).
 
@@ -63,10 +66,16 @@ class BoundedPattern:
         self._match = re.compile(pattern, re.IGNORECASE)
         self._begin = re.compile(_beginnings(list(tree)), re.IGNORECASE)
 
-    def search(self, text: str, start: int) -> tuple[int, int] | None:
-        """The first match that begins at `start` or later; what stands before `start` is seen by lookbehind."""
-        found = self._match.search(text, start)
-        return None if found is None else found.span()
+    def search(self, text: str, start: int, before: int) -> tuple[int, int] | None:
+        """The first match that begins at `start` or later, but before `before`; lookbehind sees what stands before `start`."""
+        if before - start > _NEAR:
+            found = self._match.search(text, start)
+            return None if found is None or found.start() >= before else found.span()
+        # A search would go on behind `before`, where long beginnings of matches may wait: each time anew.
+        for place in range(start, before):
+            if (found := self._match.match(text, place)) is not None:
+                return found.span()
+        return None
 
     def may_begin(self, text: str, start: int) -> int:
         """The first place from `start` where a match may begin that what comes after `text` decides; its end if there is none."""
@@ -163,6 +172,8 @@ def _beginnings(tree: list[Any]) -> str:
         own = r"\Z"
     if not rest and op in (ops.BRANCH, ops.SUBPATTERN):
         return _group(own)  # the whole part is among its beginnings
+    if not rest and own == r"\Z":
+        return f"{_group(first)}?{own}"
     return f"(?:{own}|{first}{_group(after)})"
 
 

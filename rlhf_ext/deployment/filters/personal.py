@@ -29,7 +29,8 @@ _KEYS = (
     r"|rlhf_\w{20,100}|eyj[\w-]{8,3000}\.eyj[\w-]{8,6000}\.[\w-]{8,2000})"
 )
 _PRIVATE_KEY = (
-    r"-----begin (?:[a-z0-9]{1,20} ){0,3}private key(?: block)?-----[\w\s+/=:,.-]{0,9000}?"
+    # A body has single hyphens in its headers alone; two end it, so that beginnings without an end are soon none.
+    r"-----begin (?:[a-z0-9]{1,20} ){0,3}private key(?: block)?-----(?:[\w\s+/=:,.]{0,400}-(?!-)){0,6}[\w\s+/=:,.]{0,9000}"
     r"-----end (?:[a-z0-9]{1,20} ){0,3}private key(?: block)?-----"
 )
 # Beginnings and lengths of payment cards; the check digit alone lets every tenth number pass.

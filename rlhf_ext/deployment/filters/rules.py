@@ -55,7 +55,7 @@ class Rule:
         """
         found = []
         open_from = self._open_from(text, start, ended)
-        while (match := self.bounded.search(text, start)) is not None and match[0] < open_from:
+        while (match := self.bounded.search(text, start, open_from)) is not None:
             length: int | None = match[1] - match[0]
             if self.valid is not None:
                 length = self.valid(text[match[0] : match[1]])

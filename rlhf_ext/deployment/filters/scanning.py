@@ -35,6 +35,7 @@ class Scanner:
         self._rules: list[tuple[SpanFilter, Rule]] = [(one, rule) for one in filters for rule in one.rules]
         self._places = [0] * len(self._rules)  # in the folded text, from where each has yet to look
         self._folded = Folded()
+        self._length = 0
 
     def add(self, raw: str, ended: bool = False) -> tuple[list[Region], int]:
         """Takes more text.
@@ -43,6 +44,9 @@ class Scanner:
             `tuple[list[Region], int]`: what was found, and up to where in the raw text nothing more can be: a span that is not yet
             decided may begin there. Filters that only flag hold nothing back.
         """
+        self._length += len(raw)
+        if not self._rules:
+            return [], self._length
         self._folded.add(raw)
         if ended:
             self._folded.close()

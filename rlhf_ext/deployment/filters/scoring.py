@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ...rewards.calling import call_all
 from ...types import Prompt
 from .rules import check_fields
 from .verdict import Hit, Side
@@ -114,6 +113,8 @@ class Filter:
         if not passages:
             return []
         closed = Closed(self.name)
+        from ...rewards.calling import call_all  # here, so that rules alone need no torch
+
         scores: list[float | None] = []
         with closed:
             inputs = {"prompts": list(prompts), "completions": list(passages)}

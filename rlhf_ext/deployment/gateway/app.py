@@ -257,4 +257,9 @@ def _unforeseen(request: Request, error: Exception) -> Response:
 
 
 def _backends(settings: GatewaySettings) -> dict[str, Backend]:
-    return {name: Upstream(name, one) for name, one in settings.upstreams.items()}
+    found: dict[str, Backend] = {name: Upstream(name, one) for name, one in settings.upstreams.items()}
+    if settings.local:
+        from .in_process import InProcess  # needs torch, which a gateway over model servers does not
+
+        found |= {name: InProcess(name, one) for name, one in settings.local.items()}
+    return found

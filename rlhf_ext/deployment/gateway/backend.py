@@ -19,12 +19,14 @@ class Asked:
         body (`dict`): The request, with the model's name at the backend.
         id (`str`): The gateway's id of it.
         raw (`bytes`, *optional*): The same as JSON, where it came so.
+        model (`str`, *optional*): What the model is called at the backend.
     """
 
     kind: Kind
     body: dict[str, Any]
     id: str
     raw: bytes | None = None
+    model: str | None = None
 
 
 class Backend(Protocol):

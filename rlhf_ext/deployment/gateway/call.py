@@ -27,7 +27,7 @@ class Call:
     """A request that has been read and knows where to go.
 
     Args:
-        id (`str`), kind (`str`), body (`dict`), raw (`bytes`): The request.
+        id (`str`), kind (`str`), body (`dict`), raw (`bytes`, *optional*): The request, and how it came.
         route ([`Route`]): Where it goes.
         key (`str`, *optional*), user (`str`, *optional*): Who asks.
         transcript ([`Transcript`]): What is answered.
@@ -37,7 +37,7 @@ class Call:
     id: str
     kind: Kind
     body: dict[str, Any]
-    raw: bytes
+    raw: bytes | None
     route: Route
     key: str | None
     user: str | None
@@ -82,18 +82,18 @@ class Call:
     def asked(self) -> Asked:
         """What the backend is asked."""
         if self.route.model is None or self.route.model == self.model:
-            return Asked(self.kind, self.body, self.id, self.raw)
-        return Asked(self.kind, {**self.body, "model": self.route.model}, self.id)
+            return Asked(self.kind, self.body, self.id, self.raw, self.route.model)
+        return Asked(self.kind, {**self.body, "model": self.route.model}, self.id, model=self.route.model)
 
     def changed(self, prompt: Any) -> None:
         """Asks for something else than the client did, from here on."""
         self.body = {**self.body, "messages" if self.kind == "chat" else "prompt": prompt}
-        self.raw = b""
+        self.raw = None
 
     def copy(self, route: Route) -> Call:
         """A copy for somebody else, who answers at once."""
         body = {name: value for name, value in self.body.items() if name not in ("stream", "stream_options")}
-        new = replace(self, id=new_id(self.kind), body=body, raw=b"", route=route, shadow_of=self.id)
+        new = replace(self, id=new_id(self.kind), body=body, raw=None, route=route, shadow_of=self.id)
         new.transcript = Transcript(route.backend.name, keep_text=self.transcript.keep_text)
         new.created, new.begun, new.hits = time.time(), time.monotonic(), []
         return new

@@ -15,7 +15,7 @@ from .canaries import Canaries
 from .errors import ApiError, invalid
 from .events import DONE, event
 from .exchange import ClientGone, Exchange, Stopping
-from .filtering import FilteredStream, Filtering
+from .filtering import FilteredStream, Filtering, Replaced
 from .metrics import Metrics
 from .observing import Observer
 from .recording import Recorder
@@ -76,9 +76,15 @@ class Completions:
         once = _Once(self._record, call)
         self.metrics.in_flight.inc()
         try:
-            async with exchange.watched(self.stopping), call.route.backend.gate:
-                await (self._stream if call.stream else self._whole)(exchange, call, once)
+            async with exchange.watched(self.stopping):
+                await self._check_input(call)
+                self.shadows.offer(call)
+                async with call.route.backend.gate:
+                    await (self._stream if call.stream else self._whole)(exchange, call, once)
+        except Replaced as answer:
+            await self._say(exchange, call, answer.text, once)
         except ApiError as error:
+            call.hits += getattr(error, "hits", ())
             call.failed(error)
             once()
             await exchange.refuse(error)
@@ -120,7 +126,7 @@ class Completions:
             return
         prompt, hits = await self.filtering.input(call.prompt, call.kind)
         call.hits += hits
-        if prompt is not call.prompt:
+        if prompt != call.prompt:
             call.changed(prompt)
 
     async def _whole(self, exchange: Exchange, call: Call, once: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ from .recording import Recorder, Redaction
 from .settings import GatewaySettings
 
 _OURS = re.compile(r"(chatcmpl|cmpl)-[0-9a-f]{32}")
-_ASK_AGAIN = (0.1, 0.3, 0.6)
+_ASK_AGAIN = (0.0, 0.1, 0.3, 0.6)
 """Seconds: another gateway of this store may be about to store the response."""
 _COMMON = ("response_id", "kind", "user", "id")
 

@@ -200,6 +200,7 @@ def build_filters(settings: list[FilterSettings]) -> FilterSet:
 
 def _built(one: FilterSettings) -> Filter | SpanFilter:
     if one.reward is not None:
+        importlib.import_module("rlhf_ext.rewards.calling")  # now, not within the time of the first text
         bounds: dict[str, Any] = {"at_least": one.at_least, "at_most": one.at_most, "window": one.window}
         action: Any = one.action
         return Filter(one.name, _reward(one), on=one.on, action=action, replacement=one.replacement, **bounds)

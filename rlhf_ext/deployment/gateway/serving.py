@@ -29,7 +29,6 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins the end; a second one hurries it."""
-        self._captured_signals.append(sig)
         if self.gateway.stopping.begun or self._loop is None:
             self.should_exit = True
             self.force_exit = sig == signal.SIGINT
