@@ -200,17 +200,8 @@ class Completions:
         await exchange.end()
 
     def _record(self, call: Call) -> None:
-        self.metrics.requests.labels(call.kind, call.status).inc()
-        of_model = (call.route.backend.name, call.route.variant or "")
         row = call.row()
-        self.metrics.seconds.labels(*of_model).observe(row.fields["seconds"])
-        if row.fields["ttft"] is not None:
-            self.metrics.ttft.labels(*of_model).observe(row.fields["ttft"])
-        for kind in ("prompt", "completion"):
-            if row.fields[f"{kind}_tokens"]:
-                self.metrics.tokens.labels(*of_model, kind).inc(row.fields[f"{kind}_tokens"])
-        for hit in call.hits:
-            self.metrics.filtered.labels(hit.filter, hit.action).inc()
+        self.metrics.count(row.fields, call.route.backend.name, call.hits)
         self.recorder.put(row)
         user = None if call.user is None else self.store.hash(call.user)
         if call.shadow_of is None:
