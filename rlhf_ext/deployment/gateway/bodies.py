@@ -73,7 +73,7 @@ def read_json(raw: bytes) -> dict[str, Any]:
         ApiError: If it is none.
     """
     try:
-        body = json.loads(raw, parse_constant=_no_constant)
+        body = _DECODER.decode(raw.decode(json.detect_encoding(raw)))
     except (ValueError, RecursionError):
         raise invalid("We could not parse the JSON body of your request.") from None
     if not isinstance(body, dict):
@@ -135,6 +135,9 @@ def _name(value: Any) -> str:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def unknown_url(method: str, path: str) -> ApiError:

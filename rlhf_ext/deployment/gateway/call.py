@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,16 @@ from .transcript import Transcript
 
 def new_id(kind: Kind) -> str:
     """An id that nobody guesses."""
-    return f"{'chatcmpl' if kind == 'chat' else 'cmpl'}-{secrets.token_hex(16)}"
+    if not _RANDOM:
+        # Many at a time: each call of the system takes as long as all else that is done to read a request.
+        many = secrets.token_hex(16 * 256)
+        _RANDOM.extend(many[start : start + 32] for start in range(0, len(many), 32))
+    return f"{'chatcmpl' if kind == 'chat' else 'cmpl'}-{_RANDOM.pop()}"
+
+
+_RANDOM: list[str] = []
+if hasattr(os, "register_at_fork"):  # a child with the same ones would give them again
+    os.register_at_fork(after_in_child=_RANDOM.clear)
 
 
 @dataclass(slots=True)

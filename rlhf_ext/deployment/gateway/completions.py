@@ -201,7 +201,7 @@ class Completions:
 
     def _record(self, call: Call) -> None:
         row = call.row()
-        self.metrics.count(call.kind if call.shadow_of is None else "shadow", row.fields, call.hits)
+        self.metrics.count(row.fields, call.hits)
         self.recorder.put(row)
         user = None if call.user is None else self.store.hash(call.user)
         if call.shadow_of is None:

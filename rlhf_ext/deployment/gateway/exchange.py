@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
+from types import TracebackType
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -128,28 +128,14 @@ class Exchange:
         """The end of a stream."""
         await self._send({"type": "http.response.body", "body": b""})
 
-    @asynccontextmanager
-    async def watched(self, stopping: Stopping) -> AsyncIterator[None]:
+    def watched(self, stopping: Stopping) -> Watch:
         """Cancels what is done within as soon as the client goes away, or the gateway has waited long enough before it stops.
 
         Raises:
-            ClientGone: In the first case.
+            ClientGone: On leaving, in the first case.
             ApiError: In the second.
         """
-        task: Any = asyncio.current_task()
-        self._task, self._why = task, None
-        watcher = asyncio.get_running_loop().create_task(self._watch())
-        stopping.exchanges.add(self)
-        try:
-            yield
-        except asyncio.CancelledError:
-            if self._why is None:
-                raise  # somebody else's
-            task.uncancel()
-            raise self._why from None
-        finally:
-            stopping.exchanges.discard(self)
-            watcher.cancel()
+        return Watch(self, stopping)
 
     def break_off(self, why: Exception) -> None:
         """Ends what is done within [`watched`]."""
@@ -157,10 +143,32 @@ class Exchange:
             self._why = why
             self._task.cancel()
 
+
+class Watch:
+    """See [`Exchange.watched`]. A class, since a generator costs each request more than all that is done here."""
+
+    def __init__(self, exchange: Exchange, stopping: Stopping):
+        self._exchange, self._stopping = exchange, stopping
+
+    async def __aenter__(self) -> None:
+        self._exchange._task = asyncio.current_task()
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        self._stopping.exchanges.add(self._exchange)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.exchanges.discard(self._exchange)
+        self._watcher.cancel()
+        why = self._exchange._why
+        if isinstance(error, asyncio.CancelledError) and why is not None:  # otherwise it is somebody else's
+            self._exchange._task.uncancel()
+            raise why from None
+
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+        while (await self._exchange._receive())["type"] != "http.disconnect":
             pass
-        self.break_off(ClientGone())
+        self._exchange.break_off(ClientGone())
 
 
 class Stopping:

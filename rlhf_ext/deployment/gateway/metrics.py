@@ -63,6 +63,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.models, self.kinds = Names(50), Names(50)
+        self._children: dict[Any, Any] = {}
         made: dict[str, Any] = {"namespace": "rlhf_ext_gateway", "registry": self.registry}
         of = ["model", "variant"]
         self.requests = Counter("requests", "Requests done with.", ["route", "status"], **made)
@@ -89,31 +90,33 @@ class Metrics:
         self.drift = Gauge("drift_evidence", "From 1 on there is drift.", ["side", "feature"], **worst)
         self.firing = Gauge("alert_firing", "1 while an alert fires.", ["alert"], **worst)
 
-    def count(self, kind: str, fields: Mapping[str, Any], hits: Sequence[Any]) -> None:
-        """Counts a request that is done with.
-
-        Args:
-            kind (`str`): `"chat"` or `"completion"`.
-            fields (`Mapping`): As it is stored.
-            hits (`Sequence`): What filters found.
-        """
-        self.requests.labels(kind, fields["status"]).inc()
+    def count(self, fields: Mapping[str, Any], hits: Sequence[Any]) -> None:
+        """Counts a request that is done with, by its columns in the store and what filters found."""
+        route = "shadow" if fields["shadow_of"] else fields["kind"]
+        self._child(self.requests, route, fields["status"]).inc()
         of = self.of(fields["model"], fields["variant"], fields["status"] < 400)
         if fields["error"]:
-            self.errors.labels(*of, self.kinds(fields["error"])).inc()
+            self._child(self.errors, *of, self.kinds(fields["error"])).inc()
         else:
-            self.seconds.labels(*of).observe(fields["seconds"])
+            self._child(self.seconds, *of).observe(fields["seconds"])
         if fields["ttft"] is not None:
-            self.ttft.labels(*of).observe(fields["ttft"])
+            self._child(self.ttft, *of).observe(fields["ttft"])
         for side in ("prompt", "completion"):
             if fields[f"{side}_tokens"]:
-                self.tokens.labels(*of, side).inc(fields[f"{side}_tokens"])
+                self._child(self.tokens, *of, side).inc(fields[f"{side}_tokens"])
         for name, action in {(hit.filter, hit.action) for hit in hits}:
-            self.filtered.labels(*of, name, action).inc()
+            self._child(self.filtered, *of, name, action).inc()
 
     def of(self, model: str, variant: str | None, answered: bool = True) -> tuple[str, str]:
         """The labels of a model and a variant. Only what was answered brings in a new model: clients may ask for anything."""
         return self.models(model, answered), variant or ""
+
+    def _child(self, metric: Any, *labels: Any) -> Any:
+        """What `labels()` gives, which takes longer than to count."""
+        key = (metric, *labels)
+        if key not in self._children:
+            self._children[key] = metric.labels(*labels)
+        return self._children[key]
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import queue
 import threading
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,9 +76,11 @@ class Recorder:
     ):
         self.store, self.texts, self.redact, self.room = store, texts, redact, room
         self._lost = lost
-        self._queue: queue.SimpleQueue[Unhashed | threading.Event | None] = queue.SimpleQueue()
+        self._queue: deque[Unhashed] = deque()
         self._held: list[Response] = []
-        self._away = False
+        self._flushing: deque[threading.Event] = deque()
+        self._wake, self._now = threading.Event(), threading.Event()
+        self._stopped = self._away = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     @property
@@ -93,62 +94,51 @@ class Recorder:
 
     def put(self, response: Unhashed) -> None:
         """Takes a response, at once."""
-        if self._queue.qsize() >= self.room:
+        if len(self._queue) + len(self._held) >= self.room:
             self._lost(1)
-        else:
-            self._queue.put(response)
+            return
+        self._queue.append(response)
+        if not self._wake.is_set():  # waking a thread takes longer than all else here: once a batch
+            self._wake.set()
 
     def flush(self, seconds: float) -> bool:
         """Waits until all that was put before is stored, or the store is away; gives whether it is stored."""
         written = threading.Event()
-        self._queue.put(written)
+        self._flushing.append(written)
+        self._now.set()
+        self._wake.set()
         return written.wait(seconds) and not self._away
 
     def stop(self, seconds: float) -> None:
         """Stores what is left, within `seconds`."""
+        self._stopped = True
+        self._now.set()
+        self._wake.set()
         if self._thread.is_alive():
-            self._queue.put(None)
             self._thread.join(seconds)
-        left = len(self._held) + self._queue.qsize()
-        if left and (self._thread.is_alive() or self._held):
+        if left := len(self._held) + len(self._queue):
             _LOG.error("%d responses could not be stored.", left)
             self._lost(left)
 
     def _run(self) -> None:
-        going = True
-        while going:
-            going, waiting = self._gather()
+        while not self._stopped:
+            self._wake.wait(_AGAIN if self._away else None)
+            self._now.wait(_GATHER)  # for company, unless somebody waits
+            self._now.clear()
+            self._wake.clear()
+            waiting = [self._flushing.popleft() for _ in range(len(self._flushing))]
             self._write()
             for written in waiting:
                 written.set()
-
-    def _gather(self) -> tuple[bool, list[threading.Event]]:
-        """Takes what comes within a short while; False where it was told to stop."""
-        until = 0.0
-        waiting: list[threading.Event] = []
-        while len(self._held) < _BATCH or self._away:
-            left = max(0.0, until - time.monotonic()) if until else (_AGAIN if self._held else None)
-            try:
-                one = self._queue.get(timeout=left)
-            except queue.Empty:
-                break
-            if one is None:
-                return False, waiting
-            if isinstance(one, threading.Event):
-                waiting.append(one)
-                break
-            if len(self._held) < self.room:
-                self._held.append(self._finished(one))
-            else:
-                self._lost(1)
-            until = until or time.monotonic() + _GATHER
-        return True, waiting
+        self._write()
 
     def _write(self) -> None:
         try:
-            while self._held:
-                self.store.record(self._held[:_BATCH])
-                del self._held[:_BATCH]
+            while self._held or self._queue:
+                while self._queue and len(self._held) < _BATCH:
+                    self._held.append(self._finished(self._queue.popleft()))
+                self.store.record(self._held)
+                self._held = []
             self._away = False
         except OSError as error:
             if not self._away:

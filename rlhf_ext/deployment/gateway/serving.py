@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
+import sys
 from types import FrameType
 from typing import Any
 
@@ -12,6 +14,8 @@ import uvicorn
 
 from ..listening import is_loopback
 from .app import Gateway
+
+_TURN = 0.001
 
 
 class _Server(uvicorn.Server):
@@ -62,6 +66,11 @@ def serve(app: Any, at: socket.socket, without_keys: bool = False) -> None:
             "127.0.0.1. If anybody may use them, say so with --without_keys."
         )
     limits = gateway.settings.limits
+    # Threads write to the store and ask filters. Where they do so in Python, the event loop should get its turn within a millisecond.
+    sys.setswitchinterval(_TURN)
+    # What is there now stays: a full collection that goes through all of it would halt every stream.
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(
         app,
         log_level="warning",

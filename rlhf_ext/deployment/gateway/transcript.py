@@ -118,14 +118,20 @@ class Renamed:
             data = data.replace(old, new)
         else:
             return data
-        return json.dumps({**parsed, **self._new}, ensure_ascii=False).encode(errors="surrogatepass")
+        return _written({**parsed, **self._new})
 
     def _find(self, data: bytes, parsed: dict[str, Any]) -> list[tuple[bytes, bytes]]:
         """How this server writes the two. Quotes within texts are escaped, so that only fields look like this."""
         found = []
         for name, new in self._new.items():
             gap = b" " if f'"{name}": '.encode() in data else b""
-            old = json.dumps(parsed.get(name), ensure_ascii=False).encode(errors="surrogatepass")
             written = f'"{name}":'.encode() + gap
-            found.append((written + old, written + json.dumps(new, ensure_ascii=False).encode(errors="surrogatepass")))
+            found.append((written + _written(parsed.get(name)), written + _written(new)))
         return found
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
+def _written(value: Any) -> bytes:
+    return _ENCODER.encode(value).encode(errors="surrogatepass")

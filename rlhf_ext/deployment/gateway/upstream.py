@@ -7,10 +7,10 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from .backend import Asked
 from .errors import ApiError, broken, of_upstream, timed_out, unavailable
@@ -39,7 +39,8 @@ class Upstream:
     def __init__(self, name: str, settings: UpstreamSettings):
         self.name, self.settings = name, settings
         self.gate = Gate(settings.max_in_flight, settings.max_waiting, settings.wait_seconds)
-        self._url = settings.url.rstrip("/")
+        base = settings.url.rstrip("/")
+        self._urls = {path: URL(base + path) for path in (*_PATHS.values(), "/models")}
         self._headers = {"Content-Type": "application/json"}
         if settings.api_key:
             self._headers["Authorization"] = f"Bearer {settings.api_key}"
@@ -51,8 +52,11 @@ class Upstream:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
-                total=self.settings.total_seconds, sock_connect=self.settings.connect_seconds
+                total=self.settings.total_seconds,
+                sock_connect=self.settings.connect_seconds,
+                sock_read=self.settings.first_byte_seconds,
             ),
+            headers=self._headers,
             read_bufsize=1 << 16,
         )
 
@@ -63,34 +67,39 @@ class Upstream:
 
     async def complete(self, asked: Asked) -> bytes:
         """An answer as JSON."""
-        async with self._answered(asked) as answer:
+        answer = await self._answered(asked)
+        try:
             return await self._body(answer, self.settings.max_answer)
+        finally:
+            _let_go(answer)
 
     async def stream(self, asked: Asked) -> AsyncIterator[list[bytes]]:
         """The data of events."""
-        async with self._answered(asked) as answer:
+        answer = await self._answered(asked)
+        reader = EventReader()
+        try:
             if answer.content_type != "text/event-stream":
                 raise broken(self.name, "answered with something that is no stream")
-            reader = EventReader()
-            try:
-                while True:
-                    async with asyncio.timeout(self.settings.idle_seconds):
-                        chunk = await answer.content.readany()
-                    if not chunk:
-                        break
-                    if found := reader.push(chunk):
-                        yield found
-                        if DONE in found:
-                            await self._rest(answer)
-                            return
-                if found := reader.finish():
+            while True:
+                async with asyncio.timeout(self.settings.idle_seconds):
+                    chunk = await answer.content.readany()
+                if not chunk:
+                    break
+                if found := reader.push(chunk):
                     yield found
-            except TimeoutError:
-                raise timed_out(self.name, "stopped in the middle of its answer") from None
-            except aiohttp.ClientError:
-                raise broken(self.name, "broke off in the middle of its answer") from None
-            except ValueError:
-                raise broken(self.name, "sent an event without an end") from None
+                    if DONE in found:
+                        await self._rest(answer)
+                        return
+            if found := reader.finish():
+                yield found
+        except TimeoutError:
+            raise timed_out(self.name, "stopped in the middle of its answer") from None
+        except aiohttp.ClientError:
+            raise broken(self.name, "broke off in the middle of its answer") from None
+        except ValueError:
+            raise broken(self.name, "sent an event without an end") from None
+        finally:
+            _let_go(answer)
 
     async def _rest(self, answer: aiohttp.ClientResponse) -> None:
         """The end of the body, after which the connection can be kept; it is here already, or close behind."""
@@ -107,8 +116,11 @@ class Upstream:
         Raises:
             ApiError: If it cannot be asked, or says nothing of use.
         """
-        async with self._call("GET", "/models", None) as answer:
+        answer = await self._call("GET", "/models", None)
+        try:
             body = await self._body(answer, self.settings.max_answer)
+        finally:
+            _let_go(answer)
         try:
             found = json.loads(body)["data"]
             return [dict(one) for one in found if isinstance(one["id"], str)]
@@ -118,36 +130,34 @@ class Upstream:
     async def ready(self) -> bool:
         """Whether it answers, whatever it says."""
         try:
-            async with asyncio.timeout(2), self._call("GET", "/models", None):
-                return True
+            async with asyncio.timeout(2):
+                _let_go(await self._call("GET", "/models", None))
+            return True
         except TimeoutError:
             return False
         except ApiError as error:
             return error.status not in (502, 503, 504)
 
-    @asynccontextmanager
-    async def _answered(self, asked: Asked) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answered(self, asked: Asked) -> aiohttp.ClientResponse:
         body = asked.body
         if body.get("stream") and self.settings.ask_usage:
             options = body.get("stream_options") or {}
             if not options.get("include_usage"):
                 body = {**body, "stream_options": {**options, "include_usage": True}}
         raw = asked.raw if asked.raw is not None and body is asked.body else json.dumps(body).encode()
-        async with self._call("POST", _PATHS[asked.kind], raw) as answer:
-            yield answer
+        return await self._call("POST", _PATHS[asked.kind], raw)
 
-    @asynccontextmanager
-    async def _call(self, method: str, path: str, body: bytes | None) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _call(self, method: str, path: str, body: bytes | None) -> aiohttp.ClientResponse:
+        """An answer that is none of an error; whoever asked lets it go."""
         answer = await self._sent(method, path, body)
+        if answer.status == 200:
+            return answer
         try:
-            if answer.status != 200:
-                told = await self._body(answer, _LONGEST_ERROR, cut=True)
-                _LOG.warning("%s answered %s with status %s", self.name, path, answer.status)
-                raise of_upstream(self.name, answer.status, told, answer.headers.get("Retry-After"))
-            yield answer
+            told = await self._body(answer, _LONGEST_ERROR, cut=True)
         finally:
-            # A connection is kept if all was read; what was broken off is closed, which tells the server to stop.
-            answer.release() if answer.content.at_eof() else answer.close()
+            _let_go(answer)
+        _LOG.warning("%s answered %s with status %s", self.name, path, answer.status)
+        raise of_upstream(self.name, answer.status, told, answer.headers.get("Retry-After"))
 
     async def _sent(self, method: str, path: str, body: bytes | None) -> aiohttp.ClientResponse:
         try:
@@ -169,24 +179,28 @@ class Upstream:
 
     async def _once(self, method: str, path: str, body: bytes | None) -> aiohttp.ClientResponse:
         assert self._session is not None, "start() comes first"
-        async with asyncio.timeout(self.settings.first_byte_seconds):
-            return await self._session.request(
-                method, self._url + path, data=body, headers=self._headers, allow_redirects=False
-            )
+        return await self._session.request(method, self._urls[path], data=body, allow_redirects=False)
 
     async def _body(self, answer: aiohttp.ClientResponse, limit: int, cut: bool = False) -> bytes:
         parts, size = [], 0
         try:
-            async with asyncio.timeout(self.settings.first_byte_seconds):
-                while chunk := await answer.content.readany():
-                    parts.append(chunk)
-                    size += len(chunk)
-                    if size > limit:
-                        if cut:
-                            break
-                        raise broken(self.name, "sent an answer that is too large")
+            while chunk := await answer.content.readany():
+                parts.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    if cut:
+                        break
+                    raise broken(self.name, "sent an answer that is too large")
         except TimeoutError:
             raise timed_out(self.name, "stopped in the middle of its answer") from None
         except aiohttp.ClientError:
             raise broken(self.name, "broke off in the middle of its answer") from None
         return b"".join(parts)
+
+
+def _let_go(answer: aiohttp.ClientResponse) -> None:
+    """A connection is kept if all was read; what was broken off is closed, which tells the server to stop."""
+    if answer.content.at_eof():
+        answer.release()
+    else:
+        answer.close()

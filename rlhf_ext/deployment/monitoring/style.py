@@ -25,11 +25,12 @@ main { max-width: 76rem; } a { color: var(--c0); text-underline-offset: .2em; }
 .results td.words { white-space: normal; text-align: left; } .hint { color: var(--soft); font-size: .9rem; max-width: 46rem; margin: .9rem 0 0; }
 .meter { width: 8rem; height: 12px; display: inline-block; vertical-align: -1px; } .meter rect { fill: var(--line); } .meter .full { fill: var(--plain); }
 .meter .full.over { fill: var(--bad); }
+.small thead th, .small td:last-child { white-space: nowrap; }
 .plots + table, .plots + .scroll, .scroll + .plots { margin-top: 2rem; } h2 + .plots { margin-top: 1.4rem; }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 0 3rem; align-items: start; } .two h2 { margin-top: 3.25rem; }
 footer { margin-top: 4rem; border-top: 1px solid var(--line); padding-top: 1rem; color: var(--soft); font-size: .88rem; }
 @media (max-width: 44rem) { .numbers tr { display: grid; grid-template-columns: 1fr 1fr; gap: .1rem 1rem; } .numbers tr > th { grid-column: 1 / -1; }
-  .numbers td small { display: block; margin: 0; } .plots { gap: 1.6rem; } .meter { width: 6rem; } .small th, .small td { display: table-cell; } .numbers td, .numbers th { text-align: left; } .tiles { grid-template-columns: 1fr 1fr; margin-top: 1.5rem; }
+  .results td small { display: block; } .plots { gap: 1.6rem; } .meter { width: 6rem; } .small th, .small td { display: table-cell; } .numbers td, .numbers th { text-align: left; } .tiles { grid-template-columns: 1fr 1fr; margin-top: 1.5rem; }
   .tiles div { padding: .8rem 1rem; } .tiles dd { font-size: 1.35rem; } h2, .two h2 { margin-top: 2.5rem; } }
 """
 )

@@ -15,9 +15,9 @@ spec = importlib.util.spec_from_file_location("metrics", sys.argv[3])  # by itse
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 metrics = module.Metrics()
-fields = {"model": "m", "variant": "a", "status": 200, "error": None, "seconds": 0.3, "ttft": 0.1, "prompt_tokens": 2, "completion_tokens": 5}
+fields = {"kind": "chat", "shadow_of": None, "model": "m", "variant": "a", "status": 200, "error": None, "seconds": 0.3, "ttft": 0.1, "prompt_tokens": 2, "completion_tokens": 5}
 for _ in range(int(sys.argv[1])):
-    metrics.count("chat", fields, ())
+    metrics.count(fields, ())
 metrics.in_flight.inc(2)
 metrics.drift.labels("input", "words").set(float(sys.argv[1]) / 10)
 sys.stdout.write("ready\\n"); sys.stdout.flush()

@@ -190,25 +190,18 @@ def test_labels_stay_few_whatever_is_asked_for():
     monitor, _, metrics = monitor_of()
     for number in range(500):
         one = served(number, model=f"made up {number}", status=404, error=f"code {number}")
-        metrics.count(
-            "chat",
-            {
-                **{
-                    n: getattr(one, n)
-                    for n in (
-                        "model",
-                        "variant",
-                        "status",
-                        "error",
-                        "seconds",
-                        "ttft",
-                        "prompt_tokens",
-                        "completion_tokens",
-                    )
-                }
-            },
-            (),
+        names = (
+            "model",
+            "variant",
+            "status",
+            "error",
+            "seconds",
+            "ttft",
+            "prompt_tokens",
+            "completion_tokens",
+            "shadow_of",
         )
+        metrics.count({"kind": "chat", **{name: getattr(one, name) for name in names}}, ())
         monitor._figure([one])
     monitor._figure([served(501, model="assistant")])
     text = metrics.text().decode()

@@ -1,9 +1,13 @@
 """The section `monitoring` of the gateway's YAML, read strictly."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from rlhf_ext.deployment.gateway import load_settings
 from rlhf_ext.deployment.monitoring import AlertRule, DriftSettings, MonitoringSettings
+from rlhf_ext.deployment.monitoring.measures import METRICS
 
 UP = "upstreams: {vllm: {url: 'http://127.0.0.1:1/v1'}}\n"
 
@@ -87,3 +91,20 @@ def test_bounds_of_fields_in_python():
     ):
         with pytest.raises(ValueError, match="should be|too short"):
             make()
+
+
+def test_the_configuration_in_the_documentation_is_one(tmp_path):
+    text = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    [section] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    found = read(tmp_path, section)
+    assert [rule.name for rule in found.alerts] == ["errors", "slow", "reward_fell"] and found.drift.alpha == 0.01
+    # Every metric is explained.
+    for name in METRICS:
+        stem, _, percentile = name.rpartition("_p")
+        assert f"`{name}`" in text or (stem in ("latency", "ttft") and f"`_p{percentile}`" in text), name
+    for name in (
+        "seconds",
+        "ttft_seconds",
+        *(f"{one}_total" for one in ("errors", "feedback", "filter_hits", "unwatched")),
+    ):
+        assert f"`{name}`" in text

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -72,6 +71,8 @@ class Response:
 
 _JSON = ("prompt", "texts", "filter_hits")
 _NAMES = [one.name for one in fields(Response)]
+_SORTED = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_SQLITE_INSERT = f"INSERT INTO served_responses ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))}) ON CONFLICT (id) DO NOTHING"
 
 
 class ServedStore:
@@ -114,14 +115,19 @@ class ServedStore:
 
     def hash(self, value: Any) -> str:
         """A hash, with the store's own salt, of a user's id or a prompt (text or messages): alike in all gateways of a store."""
-        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
-        return hmac.new(self._salt, text.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
+        text = value if isinstance(value, str) else _SORTED.encode(value)
+        return hmac.digest(self._salt, text.encode(errors="surrogatepass"), "sha256").hex()
 
     def record(self, responses: Sequence[Response]) -> int:
         """Stores responses, all or none; one whose id is there is not stored again. Gives how many were new."""
         if not responses:
             return 0
         rows = [_row(response) for response in responses]
+        if self.database.kind == "sqlite":
+            values = [tuple(row.values()) for row in rows]
+            with self.database.writing() as connection:
+                driver: Any = connection.connection.driver_connection  # three times as quick as through SQLAlchemy
+                return int(driver.executemany(_SQLITE_INSERT, values).rowcount)
         insert = self.database.insert(RESPONSES).on_conflict_do_nothing(index_elements=["id"])
         with self.database.writing() as connection:
             return len(connection.scalars(insert.returning(RESPONSES.c.id), rows).all())
@@ -227,7 +233,7 @@ class ServedStore:
 
 
 def _row(response: Response) -> dict[str, Any]:
-    row = asdict(response)
+    row = {name: getattr(response, name) for name in _NAMES}
     for name in _JSON:
         if row[name] is not None:
             row[name] = to_json(row[name], name)
