@@ -63,6 +63,7 @@ setup(
             "evaluation/prompts/*",
             "deployment/feedback_ui/templates/*",
             "deployment/feedback_ui/static/*",
+            "deployment/monitoring/templates/*",
         ]
     },
     install_requires=CORE,

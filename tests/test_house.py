@@ -15,6 +15,7 @@ PACKAGE = Path(rlhf_ext.__file__).parent
 FLOORS = {
     "types": 0,
     "_compat": 0,
+    "_strict_yaml": 0,
     "_allocator": 0,
     "_processes": 0,
     "stats": 0,

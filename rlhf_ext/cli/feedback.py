@@ -17,7 +17,7 @@ _HELP = """\
 usage: rlhf-ext feedback [serve] [--items FILE] [--database FILE] [--invite NAME ...] ...
        rlhf-ext feedback add     --items FILE [--database FILE]
        rlhf-ext feedback invite  --invite NAME ... [--database FILE]
-       rlhf-ext feedback export  --output FILE.jsonl|FILE.parquet [--what preferences|ratings|demonstrations|thumbs|records]
+       rlhf-ext feedback export  --output FILE.jsonl|FILE.parquet [--what preferences|ratings|demonstrations|thumbs|records|outcomes]
        rlhf-ext feedback ranking --output FOLDER [--database FILE | --rows FILE ...]
 
 People compare, rate and rank answers in a browser. `serve` is what runs without a word: it adds the items, prints an
@@ -27,6 +27,9 @@ the environment variable RLHF_EXT_ADMIN_PASSWORD; without it they stay closed.
 A row of --items has `prompt` and `responses`; and if wanted `kind` (comparison, rating, ranking), `models`, `category`,
 `scales` (of a rating: {"helpfulness": [1, 5]}), `gold` (the right answer of an attention check), `wanted`, `priority`.
 What `rlhf-ext select` writes is read as it is.
+
+What people said of the responses of `rlhf-ext serve` is exported likewise, with --database gateway.sqlite; outcomes are what
+`rlhf-ext ab report --outcomes` reads.
 
 """
 
@@ -173,7 +176,7 @@ class ExportArguments(StoreArguments):
         default="preferences",
         metadata={
             "help": "What to export.",
-            "choices": ["preferences", "ratings", "demonstrations", "thumbs", "records"],
+            "choices": ["preferences", "ratings", "demonstrations", "thumbs", "records", "outcomes"],
         },
     )
     min_annotators: int = field(default=1, metadata={"help": "Items with fewer people are left out."})
@@ -186,6 +189,7 @@ class ExportArguments(StoreArguments):
     )
     ties: str = field(default="drop", metadata={"help": "What becomes of ties.", "choices": ["drop", "keep"]})
     as_messages: bool = field(default=False, metadata={"help": "Plain texts as messages too."})
+    experiment: str | None = field(default=None, metadata={"help": "Of `outcomes`: this experiment only."})
 
 
 def _export(arguments: list[str]) -> None:
@@ -196,7 +200,9 @@ def _export(arguments: list[str]) -> None:
         raise ValueError("--output is needed: a file ending in .jsonl or .parquet.")
     store = FeedbackStore(options.database)
     settings: dict[str, Any] = {}
-    if options.what != "records":
+    if options.what == "outcomes":
+        settings = {"experiment": options.experiment}
+    elif options.what != "records":
         failed = failed_annotators(WorkQueue(store).overview(), options.min_gold_right)
         settings = {"min_annotators": options.min_annotators, "exclude": failed, "as_messages": options.as_messages}
     if options.what == "preferences":

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .strict_yaml import read_yaml
+from .._strict_yaml import read_yaml
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 from ..types import Prompt
 from .answer import Answer, PromptTooLong, Request
 from .prefixes import Group, PrefixReader, common_length, plan
+from .reading import PromptReader
 from .sampling import as_request, check_choices, check_prompts, check_sampling, cut
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class LocalGenerator:
         self.tokenizer: Any = tokenizer
         self.batch_size, self.progress = batch_size, progress
         self._prefixes = PrefixReader(model)
+        self._reader = PromptReader(model, tokenizer)
 
     @property
     def group_size(self) -> int:
@@ -133,16 +135,16 @@ class LocalGenerator:
                     yield place, Answer(None, row, n)
 
     def _row(self, index: int, prompt: Prompt, options: Mapping[str, Any], strict: bool = False) -> list[int]:
-        row = self._ids(prompt) or [self._start(index)]
-        self._check_room(index, len(row) + options["max_new_tokens"] - 1, strict)  # the last token is not fed back
+        row = self._reader.ids(prompt) or [self._reader.start(index)]
+        self._reader.check_room(
+            index, len(row) + options["max_new_tokens"] - 1, strict
+        )  # the last token is not fed back
         return row
 
     def _written(self, rows: Sequence[list[int]], options: Mapping[str, Any]) -> Iterator[list[tuple[int, Answer]]]:
         """Batches of answers, with the indices of their rows."""
         stop = options["stop"]
-        # A stop that is one added token, such as <|im_end|>, is not in the decoded text: it ends as EOS does.
-        added = self.tokenizer.get_added_vocab()
-        ends = self._ends() | {added[s] for s in stop if s in added}
+        ends = self._reader.ends(stop)
         with self._evaluating(options["seed"], self._config(options, ends)):
             for batch in self._batches([len(row) for row in rows]):
                 answers = []
@@ -185,25 +187,11 @@ class LocalGenerator:
             )
             yield from zip(flat, logits, strict=True)
 
-    def _ids(self, prompt: Prompt, choice: str = "") -> list[int]:
-        if not isinstance(prompt, str):  # a chat template writes the special tokens itself
-            if self.tokenizer.chat_template is None:
-                raise ValueError(
-                    "The prompts are messages, and the tokenizer has no chat template: pass the prompts as text, or "
-                    "set `tokenizer.chat_template`."
-                )
-            text = self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-            return self.tokenizer(text + choice, add_special_tokens=False)["input_ids"]
-        ids = self.tokenizer(prompt + choice)["input_ids"]
-        eos, eos_id = self.tokenizer.eos_token, self.tokenizer.eos_token_id
-        # Some tokenizers close every text with EOS; a prompt is to be continued.
-        return ids[:-1] if ids and ids[-1] == eos_id and not (prompt + choice).endswith(eos) else ids
-
     def _choice_ids(
         self, index: int, prompt: Prompt, choices: list[str], strict: bool = False
     ) -> list[tuple[list[int], int]]:
         """For each choice the ids of prompt and choice, and how many of them are given rather than predicted."""
-        start, *wholes = [self._ids(prompt, choice) for choice in ["", *choices]]
+        start, *wholes = [self._reader.ids(prompt, choice) for choice in ["", *choices]]
         if len({tuple(ids) for ids in [start, *wholes]}) <= len(choices):
             raise ValueError(
                 f"After prompts[{index}] the tokenizer reads two of {choices} as the same, or one as empty."
@@ -211,32 +199,9 @@ class LocalGenerator:
         # Where a token spans the end of the prompt, the choices are compared from the last token in common.
         given = common_length([start, *wholes])
         if not given:
-            given, wholes = 1, [[self._start(index), *ids] for ids in wholes]
-        self._check_room(index, max(map(len, wholes)) - 1, strict)
+            given, wholes = 1, [[self._reader.start(index), *ids] for ids in wholes]
+        self._reader.check_room(index, max(map(len, wholes)) - 1, strict)
         return [(ids, given) for ids in wholes]
-
-    def _start(self, index: int) -> int:
-        config = self.model.generation_config
-        for token in (self.tokenizer.bos_token_id, config.bos_token_id, self.tokenizer.eos_token_id):
-            if token is not None:
-                return token
-        raise ValueError(f"prompts[{index}] has no tokens, and the tokenizer no BOS or EOS token to start from.")
-
-    def _ends(self) -> set[int]:
-        ends = self.model.generation_config.eos_token_id
-        return {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
-
-    def _check_room(self, index: int, length: int, strict: bool) -> None:
-        # A table of positions has an end: past it an IndexError, and on a GPU a dead process. RoPE goes on, outside of what it
-        # was trained for, with a warning of transformers': a user may want that, a labeler does not.
-        config = self.model.config.get_text_config()
-        limit = getattr(config, "max_position_embeddings", None)
-        has_table = getattr(config, "rope_parameters", None) is None
-        if limit is not None and length > limit and (has_table or strict):
-            raise PromptTooLong(
-                f"prompts[{index}] and what is to follow need {length} positions, and the model has {limit}: shorten "
-                "the prompt or lower max_new_tokens."
-            )
 
     def _config(self, options: Mapping[str, Any], ends: set[int]) -> GenerationConfig:
         pad, shape = self.tokenizer.pad_token_id, {}

@@ -7,7 +7,6 @@ read before. Two levels are shared: the beginning of all rows, and that of rows 
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,8 +14,8 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel
-from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from .caches import cache_name, cache_of, is_plain
 
 LEAST = 16
 """Tokens that must be in common to be worth a forward pass of their own."""
@@ -115,11 +114,7 @@ class PrefixReader:
 
     def __init__(self, model: Any):
         self.model = model
-        base = next(
-            (module for module in model.modules() if isinstance(module, PreTrainedModel)), model
-        )  # inside PEFT's
-        # Renamed in transformers 5.24; models that bring their own code keep the old name.
-        self._cache_name = "cache" if "cache" in inspect.signature(base.forward).parameters else "past_key_values"
+        self._cache_name = cache_name(model)
         self.is_plain: bool | None = (
             None  # not known before the first pass: whether the cache is one of keys and values
         )
@@ -133,8 +128,7 @@ class PrefixReader:
             _State(None, empty, torch.zeros(1, dtype=torch.long, device=self.model.device)), [ids], 1
         )
         if self.is_plain is None:
-            layers = getattr(state.cache, "layers", [])
-            self.is_plain = type(state.cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in layers)
+            self.is_plain = is_plain(state.cache)
         return state if self.is_plain else None
 
     def last_logits(
@@ -185,5 +179,4 @@ class PrefixReader:
             logits_to_keep=keep,
             **{self._cache_name: state.cache},
         )
-        cache = next(output[name] for name in ("cache", "past_key_values") if name in output)
-        return _State(cache, mask, state.lengths + added.sum(dim=1)), output.logits
+        return _State(cache_of(output), mask, state.lengths + added.sum(dim=1)), output.logits

@@ -15,6 +15,7 @@ from typing import IO, Any
 from .exports import demonstrations, preferences, ratings, thumbs
 from .feedback import FeedbackStore
 from .records import FeedbackRecord
+from .served.pairs import outcomes, served_preferences, served_thumbs
 
 _BATCH = 2000
 
@@ -41,8 +42,10 @@ def export(store: FeedbackStore, path: str | Path, what: str = "preferences", **
         store ([`FeedbackStore`]): Where answers come from.
         path (`str` or `Path`): The file; its ending says the format. One that is there is replaced.
         what (`str`, *optional*, defaults to `"preferences"`): `"preferences"`, `"ratings"`, `"demonstrations"` or `"thumbs"` (see
-            the functions of those names, which take `options`), or `"records"`: every record as it is stored, with what has been
-            corrected or taken back unless `current=True`.
+            the functions of those names, which take `options`), `"records"`: every record as it is stored, with what has been
+            corrected or taken back unless `current=True`, or `"outcomes"`: what came of a gateway's experiments. Preferences and
+            thumbs are followed by those that people gave to a gateway's responses, where this is the database of one
+            ([`~rlhf_ext.data.store.served.pairs.served_preferences`]).
 
     Returns:
         [`Exported`]: how many rows, and what was left out.
@@ -90,12 +93,32 @@ def _records(store: FeedbackStore, as_text: bool, current: bool = False) -> Iter
         yield record_row(record, as_text)
 
 
+def _preferences(store: FeedbackStore, **options: Any) -> Iterator[dict[str, Any]]:
+    """Of items, and of a gateway's responses."""
+    yield from preferences(store, **options)
+    if "human" in options.get("sources", ("human",)):
+        names = ("strength", "min_strength", "min_annotators", "as_messages", "left_out")
+        yield from served_preferences(store.database, **{name: options[name] for name in names if name in options})
+
+
+def _thumbs(store: FeedbackStore, **options: Any) -> Iterator[dict[str, Any]]:
+    yield from thumbs(store, **options)
+    if "human" in options.get("sources", ("human",)):
+        names = ("min_annotators", "as_messages", "left_out")
+        yield from served_thumbs(store.database, **{name: options[name] for name in names if name in options})
+
+
+def _outcomes(store: FeedbackStore, **options: Any) -> Iterator[dict[str, Any]]:
+    return outcomes(store.database, **options)
+
+
 _WHAT: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
-    "preferences": preferences,
+    "preferences": _preferences,
     "ratings": ratings,
     "demonstrations": demonstrations,
-    "thumbs": thumbs,
+    "thumbs": _thumbs,
     "records": _records,
+    "outcomes": _outcomes,
 }
 
 

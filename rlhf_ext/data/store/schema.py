@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-try:
-    import sqlalchemy as sa
-except ImportError as error:
-    raise ImportError("A store needs SQLAlchemy: pip install rlhf_ext[label]") from error
-
-METADATA = sa.MetaData()
-_BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up plain INTEGER keys only
+from .canary_tables import TABLES as CANARIES
+from .metadata import BIG, METADATA, sa
+from .served_tables import NEVER_CHANGED
+from .served_tables import TABLES as SERVED
 
 VERSIONS = sa.Table("rlhf_ext_schema", METADATA, sa.Column("version", sa.Integer, nullable=False))
 
@@ -33,7 +30,7 @@ JUDGEMENTS = sa.Table(
 RECORDS = sa.Table(
     "feedback_records",
     METADATA,
-    sa.Column("id", _BIG, primary_key=True),
+    sa.Column("id", BIG, primary_key=True),
     sa.Column("key", sa.String(128), nullable=False, unique=True),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("item", sa.String(128), nullable=False, index=True),
@@ -45,7 +42,7 @@ RECORDS = sa.Table(
     sa.Column("prompt_version", sa.String(128)),
     sa.Column("seconds", sa.Float),
     sa.Column("created", sa.Float, nullable=False),
-    sa.Column("replaces", _BIG),
+    sa.Column("replaces", BIG),
 )
 """What people and judges said. Rows are added, never changed: the database itself refuses to."""
 
@@ -57,7 +54,7 @@ sa.Index(
 ITEMS = sa.Table(
     "feedback_items",
     METADATA,
-    sa.Column("number", _BIG, primary_key=True),
+    sa.Column("number", BIG, primary_key=True),
     sa.Column("id", sa.String(128), nullable=False, unique=True),
     sa.Column("content", sa.Text, nullable=False),
     sa.Column("gold", sa.Boolean, nullable=False),
@@ -74,14 +71,14 @@ sa.Index("feedback_items_gold", ITEMS.c.number, sqlite_where=ITEMS.c.gold, postg
 ASSIGNMENTS = sa.Table(
     "feedback_assignments",
     METADATA,
-    sa.Column("number", _BIG, primary_key=True),
+    sa.Column("number", BIG, primary_key=True),
     sa.Column("item", sa.String(128), nullable=False),
     sa.Column("annotator", sa.String(128), nullable=False),
     sa.Column("state", sa.String(8), nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("until", sa.Float, nullable=False),
     sa.Column("shown_order", sa.Text, nullable=False),
-    sa.Column("record", _BIG),
+    sa.Column("record", BIG),
     sa.UniqueConstraint("annotator", "item", name="feedback_assignments_once"),
 )
 """Who has which item: leased, answered, skipped, or free again. One row for a person and an item, ever."""
@@ -142,9 +139,15 @@ def _feedback(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _served(connection: sa.Connection) -> None:
+    METADATA.create_all(connection, [*SERVED, *CANARIES], checkfirst=False)
+    for statement in NEVER_CHANGED[connection.dialect.name]:
+        connection.exec_driver_sql(statement)
+
+
 # A step that has been released stays as it is: when a later version changes a table, the step that first made it gets the
 # old form in so many words, and the change is a step of its own.
-STEPS: tuple[Callable[[sa.Connection], None], ...] = (_judgements, _feedback)
+STEPS: tuple[Callable[[sa.Connection], None], ...] = (_judgements, _feedback, _served)
 VERSION = len(STEPS)
 
 

@@ -11,10 +11,11 @@ try:
 except ImportError as error:
     raise ImportError("The feedback page needs FastAPI, uvicorn and itsdangerous: pip install rlhf_ext[ui]") from error
 
+from ..listening import is_loopback, listen
 from .app import create_feedback_app
 from .candidates import fresh_comparisons
 from .live import LiveItems, LiveState
-from .serving import is_loopback, listen, secret_key, serve
+from .serving import secret_key, serve
 from .settings import FeedbackSettings
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import secrets
 import socket
@@ -53,29 +52,6 @@ def secret_key(database: str | Path) -> str:
             f"{path} should hold the key that signs sessions, of at least 32 characters. Delete it for a new one."
         )
     return key
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket to serve on.
-
-    Raises:
-        OSError: If the port is taken or the host is not this machine's; the message says which.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise OSError(f"Cannot listen on {host} port {port}: {error.strerror}. Another --port may be free.") from error
 
 
 def serve(app: Any, at: socket.socket, behind_proxy: bool = False) -> None:

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from ...data.store import Annotators, FeedbackItem, FeedbackStore, WorkQueue
+from ..rates import RateLimit
 from .answers import BadForm, Form, one, read_form
-from .rates import RateLimit
 from .sessions import Session, Sessions
 from .settings import FeedbackSettings
 

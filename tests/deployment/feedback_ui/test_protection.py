@@ -10,7 +10,7 @@ import pytest
 from itsdangerous import URLSafeTimedSerializer
 
 from rlhf_ext.deployment.feedback_ui import FeedbackSettings, is_loopback, listen, secret_key
-from rlhf_ext.deployment.feedback_ui.rates import RateLimit
+from rlhf_ext.deployment.rates import RateLimit
 
 from .conftest import PAIR, PASSWORD, pairs
 from .visitor import Visitor

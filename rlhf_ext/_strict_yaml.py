@@ -32,7 +32,7 @@ def read_yaml(path: str | Path) -> Any:
         ValueError: If it is no UTF-8 or no YAML, or gives a key twice; the file and the line are named.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"No such file: {path}. Give a YAML file with a constitution.")
+        raise FileNotFoundError(f"No such file: {path}..")
     try:
         text = Path(path).read_text(encoding="utf-8")
         return yaml.load(text, Loader=_StrictLoader)  # a SafeLoader: plain data, no Python objects

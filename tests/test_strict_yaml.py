@@ -1,6 +1,6 @@
 import pytest
 
-from rlhf_ext.constitution.strict_yaml import read_yaml
+from rlhf_ext._strict_yaml import read_yaml
 
 
 def write(tmp_path, text):

@@ -21,7 +21,7 @@ class RateLimit:
 
     Example:
     ```python
-    >>> from rlhf_ext.deployment.feedback_ui.rates import RateLimit
+    >>> from rlhf_ext.deployment.rates import RateLimit
 
     >>> limit = RateLimit(per_minute=2, clock=lambda: 0.0)
     >>> [limit.wait("127.0.0.1") for _ in range(3)]
