@@ -59,7 +59,7 @@ class ConformalMartingale:
     >>> test.show(rng.integers(0, 15, 500))  # the reference: nobody bets
     >>> before = [test.add(value) for value in rng.integers(0, 15, 300)]
     >>> after = [test.add(value) for value in rng.integers(5, 20, 100)]
-    >>> max(before) < np.log(100) < after[-1]
+    >>> bool(max(before) < np.log(100) < after[-1])
     True
 
     ```

@@ -25,7 +25,7 @@ def drawn(id: str, share: float, seed: int) -> bool:
     ```python
     >>> from rlhf_ext.deployment.monitoring.sampling import drawn
     >>> sum(drawn(f"chatcmpl-{i}", 0.1, seed=0) for i in range(10_000))
-    993
+    1007
 
     ```
     """
