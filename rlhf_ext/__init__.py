@@ -16,6 +16,7 @@ _HOMES = {
     "BatchRule": "active",
     "Budget": "labelers",
     "BudgetUsedUp": "labelers",
+    "Canary": "deployment.experiments",
     "Constitution": "constitution",
     "ConstitutionalLabeler": "constitution",
     "ConstitutionalReward": "constitution",
@@ -23,10 +24,13 @@ _HOMES = {
     "DPOConfig": "trainers",
     "DPOTrainer": "trainers",
     "EndpointGenerator": "generation",
+    "Experiment": "deployment.experiments",
     "FeedbackItem": "data.store",
     "FeedbackRecord": "data.store",
     "FeedbackSettings": "deployment.feedback_ui",
     "FeedbackStore": "data.store",
+    "Filter": "deployment.filters",
+    "FilterSet": "deployment.filters",
     "JudgementStore": "data.store",
     "LabelResult": "labelers",
     "LocalGenerator": "generation",
@@ -50,10 +54,13 @@ _HOMES = {
     "SafetyEvalCallback": "trainers.safety_eval",
     "ScoreLabeler": "labelers",
     "ScriptedGenerator": "generation",
+    "SpanFilter": "deployment.filters",
+    "StreamFilter": "deployment.filters",
     "TextEmbeddings": "active",
     "Thresholds": "evaluation.reward_models",
     "WinRateCallback": "trainers.win_rate",
     "WorkQueue": "data.store",
+    "ab_report": "deployment.experiments",
     "answers_from_store": "evaluation.human",
     "assistant_preferences": "data.preferences",
     "automatic_suite": "evaluation.automatic",
@@ -62,10 +69,12 @@ _HOMES = {
     "best_of_n_dataset": "labelers",
     "code_suite": "evaluation.coding",
     "create_feedback_app": "deployment.feedback_ui",
+    "create_gateway": "deployment.gateway",
     "critique_and_revise": "constitution",
     "from_rewards": "labelers",
     "instructions_suite": "evaluation.instructions",
     "load_preferences": "data.preferences",
+    "personal_data": "deployment.filters",
     "prepare_preferences": "data.preferences",
     "rank_models": "evaluation.human",
     "run_suite": "evaluation.running",
@@ -83,7 +92,10 @@ if TYPE_CHECKING:
     from .constitution import Constitution, ConstitutionalLabeler, ConstitutionalReward, critique_and_revise
     from .data.preferences import assistant_preferences, load_preferences, prepare_preferences
     from .data.store import Annotators, FeedbackItem, FeedbackRecord, FeedbackStore, JudgementStore, WorkQueue
+    from .deployment.experiments import Canary, Experiment, ab_report
     from .deployment.feedback_ui import FeedbackSettings, create_feedback_app
+    from .deployment.filters import Filter, FilterSet, SpanFilter, StreamFilter, personal_data
+    from .deployment.gateway import create_gateway
     from .evaluation.automatic import automatic_suite
     from .evaluation.coding import code_suite
     from .evaluation.gate import ReleaseGate

@@ -1,1 +1,1 @@
-"""Where people meet the models: the feedback page."""
+"""Where people meet the models: the gateway with its experiments, filters and monitoring, and the feedback page."""
