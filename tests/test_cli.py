@@ -68,7 +68,7 @@ def test_an_unknown_command_as_a_process():
     assert (
         result.stderr
         == "rlhf-ext: unknown command 'trian'; there are demo, run, sample, label, revise, select, feedback, reward, validate, "
-        "dpo, ppo, evaluate.\n"
+        "dpo, ppo, evaluate, serve, ab.\n"
     )
 
 

@@ -159,7 +159,9 @@ def test_what_may_not_be_asked(start, stub):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_filter_can_answer_itself(start, stub, stream):
-    said = FilterSettings(name="codename", words=[SECRET], sides=["input"], action="replace", replacement="Ask the zoo.")
+    said = FilterSettings(
+        name="codename", words=[SECRET], sides=["input"], action="replace", replacement="Ask the zoo."
+    )
     gateway = start(stub, filters=[said])
     content = f"Where is the {SECRET}?"
     if stream:
