@@ -29,16 +29,15 @@ commands:
   dpo      DPO with graded preferences
   ppo      PPO against a reward model
   harness  suites as tasks of lm-eval (export), and its results as a report (read)
-  ab       report: what an A/B test has shown so far, to be looked at as often as you like
   evaluate suites put to a model, and to a baseline; with --thresholds, exit code 1 where a release gate fails
   serve    an OpenAI-compatible gateway in front of models: keys, limits, A/B tests, filters, feedback
+  ab       report: what an A/B test has shown so far, to be looked at as often as you like
 
 `rlhf-ext COMMAND --help` lists a command's fields.
 """
 
 # Modules are imported when their command is called: `--help` should answer at once.
 _COMMANDS = {
-    "ab": "experiments",
     "demo": "jobs",
     "run": "jobs",
     "sample": "sampling",
@@ -53,6 +52,7 @@ _COMMANDS = {
     "evaluate": "evaluation",
     "harness": "harness",
     "serve": "serving",
+    "ab": "experiments",
 }
 
 

@@ -131,6 +131,10 @@ def test_adapters_share_a_batch(tokenizer):
     readers = [(name, Reader(engine, prompt, name, max_new_tokens=10)) for prompt in PROMPTS for name in texts]
     got = {name: [reader.wait() for found, reader in readers if found == name] for name in texts}
     assert got == texts
+    short = Reader(engine, PROMPTS[0], "one", max_new_tokens=2)  # it leaves, and the others keep their adapters
+    others = [Reader(engine, PROMPTS[0], name, max_new_tokens=10) for name in ("two", None, "one")]
+    short.wait()
+    assert [one.wait() for one in others] == [texts[name][0] for name in ("two", None, "one")]
     engine.close()
 
 
