@@ -24,6 +24,14 @@ EXTRAS = {
         "markdown-it-py>=3.0",
         "sqlalchemy>=2.0",
     ],
+    "serve": [
+        "starlette>=0.41",
+        "uvicorn[standard]>=0.32",
+        "aiohttp>=3.11",
+        "pydantic>=2.9",
+        "prometheus-client>=0.21",
+        "sqlalchemy>=2.0",
+    ],
     "postgres": ["psycopg[binary]>=3.2"],
     "quant": ["bitsandbytes>=0.50"],
     "demo": ["gguf>=0.19"],
@@ -38,7 +46,7 @@ EXTRAS = {
         "playwright>=1.50",
     ],
 }
-for name in ("safety", "eval", "label", "ui", "postgres"):  # tested with the real thing
+for name in ("safety", "eval", "label", "ui", "serve", "postgres"):  # tested with the real thing
     EXTRAS["test"] += EXTRAS[name]
 EXTRAS["all"] = sorted({package for name, group in EXTRAS.items() if name != "test" for package in group})
 

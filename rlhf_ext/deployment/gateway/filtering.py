@@ -203,7 +203,7 @@ def _built(one: FilterSettings) -> Filter | SpanFilter:
         importlib.import_module("rlhf_ext.rewards.calling")  # now, not within the time of the first text
         bounds: dict[str, Any] = {"at_least": one.at_least, "at_most": one.at_most, "window": one.window}
         action: Any = one.action
-        return Filter(one.name, _reward(one), on=one.on, action=action, replacement=one.replacement, **bounds)
+        return Filter(one.name, _reward(one), on=one.sides, action=action, replacement=one.replacement, **bounds)
     if one.at_least is not None or one.at_most is not None:
         raise ValueError("`at_least` and `at_most` are for reward functions; rules find or do not find.")
     if one.words is not None:
@@ -212,7 +212,7 @@ def _built(one: FilterSettings) -> Filter | SpanFilter:
         rules = personal_data(one.personal)
     else:
         rules = [Rule(label, pattern) for label, pattern in (one.patterns or {}).items()]
-    return SpanFilter(one.name, rules, one.on, one.action, one.replacement)
+    return SpanFilter(one.name, rules, one.sides, one.action, one.replacement)
 
 
 def _reward(one: FilterSettings) -> Any:

@@ -119,7 +119,7 @@ class FilterSettings:
         patterns (`dict[str, str]`, *optional*): Regular expressions by label, see [`~rlhf_ext.deployment.filters.Rule`].
         reward (`str`, *optional*): A reward function, `module:name`; called with `arguments` first where there are any.
         arguments (`dict`, *optional*): What it is made with.
-        on (`list[str]`, *optional*, defaults to `["output"]`): `"input"`, `"output"` or both.
+        sides (`list[str]`, *optional*, defaults to `["output"]`): `"input"`, `"output"` or both. (YAML reads a field `on` as "yes".)
         action (`str`, *optional*, defaults to `"block"`): `"flag"`, `"redact"` (of rules), `"replace"` or `"block"`.
         replacement (`str`, *optional*): What is said instead.
         at_least (`float`, *optional*), at_most (`float`, *optional*), window (`int`, *optional*): Of a reward function, see
@@ -132,7 +132,7 @@ class FilterSettings:
     patterns: dict[str, str] | None = None
     reward: str | None = None
     arguments: dict[str, Any] | None = None
-    on: list[Literal["input", "output"]] = field(default_factory=lambda: ["output"])
+    sides: list[Literal["input", "output"]] = field(default_factory=lambda: ["output"])
     action: Literal["flag", "redact", "replace", "block"] = "block"
     replacement: str = "I cannot say that."
     at_least: float | None = None

@@ -32,7 +32,7 @@ class Transcript:
             ApiError: If it is none.
         """
         answer = self._object(body)
-        if "choices" not in answer:
+        if not isinstance(answer.get("choices"), list):
             raise broken(self.backend, "sent an answer without choices")
         self._read(answer, "message")
         return answer

@@ -141,8 +141,8 @@ def test_probabilities_would_spell_out_what_is_held_back(start, stub):
 
 
 def test_what_may_not_be_asked(start, stub):
-    both = FilterSettings(name="codename", words=[SECRET], on=["input"])
-    personal = FilterSettings(name="personal", personal=["email"], on=["input"], action="redact")
+    both = FilterSettings(name="codename", words=[SECRET], sides=["input"])
+    personal = FilterSettings(name="personal", personal=["email"], sides=["input"], action="redact")
     gateway = start(stub, filters=[both, personal])
     with pytest.raises(openai.BadRequestError) as caught:
         ask(gateway, f"Where is the {SECRET}?")
@@ -159,7 +159,7 @@ def test_what_may_not_be_asked(start, stub):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_filter_can_answer_itself(start, stub, stream):
-    said = FilterSettings(name="codename", words=[SECRET], on=["input"], action="replace", replacement="Ask the zoo.")
+    said = FilterSettings(name="codename", words=[SECRET], sides=["input"], action="replace", replacement="Ask the zoo.")
     gateway = start(stub, filters=[said])
     content = f"Where is the {SECRET}?"
     if stream:
@@ -174,7 +174,7 @@ def test_a_filter_can_answer_itself(start, stub, stream):
 
 @pytest.mark.parametrize("name", ["broken", "slow"])
 def test_a_filter_that_fails_lets_nothing_through(start, stub, name):
-    failing = FilterSettings(name=name, reward=f"{__name__}:{name}", at_most=0.5, on=["input", "output"])
+    failing = FilterSettings(name=name, reward=f"{__name__}:{name}", at_most=0.5, sides=["input", "output"])
     out = FilterSettings(name=name, reward=f"{__name__}:{name}", at_most=0.5)
     limits = LimitSettings(filter_seconds=0.3)
     asking = start(stub, filters=[failing], limits=limits)
