@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 _LOG = logging.getLogger(__name__)
 _KINDS = 200
