@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 _LOG = logging.getLogger(__name__)
 _KINDS = 200
@@ -78,6 +77,9 @@ class Guarded:
 class Background(Generic[T]):
     """Handles things in a thread of its own, in batches; takes them at once, or drops them.
 
+    The thread looks for work a few times a second. Were it woken for each thing, it would take turns with the event loop for each, and
+    answers would wait for it.
+
     Args:
         part (`str`): What it is, for logs and counters.
         handle (`Callable`): Is given one to `batch` things.
@@ -85,6 +87,7 @@ class Background(Generic[T]):
         room (`int`): Things that may wait; others are dropped.
         dropped (`Callable`): Told of each of those.
         batch (`int`, *optional*, defaults to `1`): Things at once.
+        every (`float`, *optional*, defaults to `0.2`): Seconds between two looks.
     """
 
     def __init__(
@@ -95,12 +98,14 @@ class Background(Generic[T]):
         room: int,
         dropped: Callable[[], None],
         batch: int = 1,
+        every: float = 0.2,
     ):
-        self.part, self.room, self.batch = part, room, batch
+        self.part, self.room, self.batch, self.every = part, room, batch, every
+        self.waiting: deque[T] = deque()
         self._handle, self._failures, self._dropped = handle, failures, dropped
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=part, daemon=True)
-        self._handled = self._put = 0
+        self._busy = False
 
     def start(self) -> None:
         """Begins."""
@@ -108,38 +113,38 @@ class Background(Generic[T]):
 
     def put(self, thing: T) -> bool:
         """Takes something, at once; gives whether there was room."""
-        if self._queue.qsize() >= self.room:
+        if len(self.waiting) >= self.room:
             self._dropped()
             return False
-        self._put += 1
-        self._queue.put(thing)
+        self.waiting.append(thing)
         return True
+
+    def work(self) -> None:
+        """Handles all that waits, in whoever's thread calls it; one at a time may."""
+        while self.waiting:
+            self._busy = True
+            things = [self.waiting.popleft() for _ in range(min(self.batch, len(self.waiting)))]
+            with self._failures.within(self.part):
+                self._handle(things)
+        self._busy = False
 
     def settle(self, seconds: float) -> bool:
         """Waits until all that was put before is handled; gives whether it is."""
-        until, wanted = time.monotonic() + seconds, self._put
-        while self._handled < wanted and time.monotonic() < until:
+        until = time.monotonic() + seconds
+        while (self.waiting or self._busy) and time.monotonic() < until:
             time.sleep(0.005)
-        return self._handled >= wanted
+        return not self.waiting and not self._busy
 
     def stop(self, seconds: float) -> None:
         """Handles what is left, within `seconds`; what takes longer is left where it is."""
+        self._stopping.set()
         if self._thread.is_alive():
-            self._queue.put(None)
             self._thread.join(seconds)
 
     def _run(self) -> None:
-        going = True
-        while going:
-            things = [self._queue.get()]
-            while len(things) < self.batch and not self._queue.empty():
-                things.append(self._queue.get())
-            going = None not in things
-            things = [thing for thing in things if thing is not None]
-            if things:
-                with self._failures.within(self.part):
-                    self._handle(things)
-                self._handled += len(things)
+        while not self._stopping.wait(self.every):
+            self.work()
+        self.work()
 
 
 def _place(error: BaseException) -> str:

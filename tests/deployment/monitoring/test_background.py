@@ -44,7 +44,7 @@ def test_what_has_no_room_is_dropped_at_once_and_the_rest_is_handled():
     work = Background("w", handle, Failures(), 3, lambda: dropped.append(1), batch=2)
     work.start()
     assert work.put(0)
-    while work._queue.qsize():
+    while work.waiting:
         time.sleep(0.001)
     started = time.monotonic()
     assert [work.put(number) for number in range(1, 9)] == [True] * 3 + [False] * 5
@@ -82,6 +82,8 @@ def test_stopping_handles_what_is_left_or_leaves_it():
     stuck = Background("w", lambda things: time.sleep(1), Failures(), 10, lambda: None)
     stuck.start()
     stuck.put(1)
+    while stuck.waiting:
+        time.sleep(0.001)
     started = time.monotonic()
     stuck.stop(0.1)
     assert time.monotonic() - started < 0.8

@@ -150,7 +150,7 @@ def test_only_whole_answers_that_somebody_saw_are_sampled_and_compared():
         ]
     ):
         monitor._figure([served(number, **fields)])
-    assert monitor._scored._queue.qsize() == 1
+    assert len(monitor._scored.waiting) == 1
 
 
 def test_the_draw_of_the_sample_is_by_the_seed():
@@ -158,7 +158,7 @@ def test_the_draw_of_the_sample_is_by_the_seed():
         scores = {"f": ScoreSettings(reward="tests.deployment.monitoring.traffic:tense")}
         monitor, _, _ = monitor_of(sample=SampleSettings(scores=scores, share=0.3, seed=seed))
         monitor._figure([served(number) for number in range(200)])
-        return [monitor._scored._queue.get()[1].id for _ in range(monitor._scored._queue.qsize())]
+        return [one.id for _, one in monitor._scored.waiting]
 
     assert drawn(0) == drawn(0) != drawn(1) and 35 <= len(drawn(0)) <= 85
 
@@ -271,8 +271,7 @@ def test_drift_on_live_traffic_is_an_alert_and_a_gauge():
         monitor._figure(
             [served(number, prompt="Пожалуйста, переведите это письмо на немецкий язык " * (1 + number % 3))]
         )
-        while not monitor._compared._queue.empty():
-            monitor._compare([monitor._compared._queue.get()])
+        monitor._compared.work()
         if monitor.drift.changes:
             break
     monitor.look()

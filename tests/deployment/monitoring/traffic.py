@@ -120,9 +120,8 @@ def simulate(monitor: Monitor, clock: Clock, minutes: int = 60, rate: float = 12
         number += 1
         one = _request(rng, number, clock.now > bad)
         monitor._figure([one])
-        for part, handle in ((monitor._compared, monitor._compare), (monitor._scored, monitor._score)):
-            while not part._queue.empty():
-                handle([part._queue.get()])
+        monitor._compared.work()
+        monitor._scored.work()
         if one.status == 200 and one.shadow_of is None and rng.random() < 0.15:
             monitor._figure([(one.id, "thumb", {"up": bool(rng.random() < (0.6 if one.variant == "sft" else 0.75))})])
     monitor._figure([("unknown", "correction", {"text": "No."}), ("unknown", "preference", {"over": "x"})])
