@@ -52,7 +52,7 @@ import resource, signal, sys
 from rlhf_ext.data.store import FeedbackRecord, FeedbackStore
 store = FeedbackStore(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
 for n in range(100):
     try:
         store.add([FeedbackRecord("text", "item", "ann", {"text": "x" * 10_000}, key=str(n))])

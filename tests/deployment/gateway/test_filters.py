@@ -61,7 +61,10 @@ def test_a_span_in_an_answer(start, stub, action):
     assert [row.filter_hits[0]["filter"] for row in rows] == ["codename"] * 2
     assert SECRET not in json.dumps([row.texts for row in rows])
     assert gateway.watcher.seen[1].text == text, "what was observed is what the client got"
-    assert f'{{action="{action}",filter="codename"}}' in gateway.get("/metrics")[2]
+    assert (
+        f'filter_hits_total{{action="{action}",filter="codename",model="stub",variant=""}} 2.0'
+        in gateway.get("/metrics")[2]
+    )
 
 
 def test_no_planted_span_leaves_however_it_is_cut_and_no_harmless_text_is_lost(start):
