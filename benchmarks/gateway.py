@@ -12,6 +12,7 @@ the range of the rounds.
 - streams: 50 at once of 50 tokens 20 ms apart; time to the first token, and to the last.
 - throughput: requests a second through the gateway as a share of the stub's own. Target: at least 80 %. With a stub that answers at
   once it is bound by what Python does for a request: `--profile` says what that is.
+- CPU: microseconds of the gateway for one request, all of its threads; the figure that other work on the machine moves least.
 - open streams: 1,000 at once, a token a second each; the gateway's resident memory while they run. Target: flat.
 
 Ends with one line of JSON.
@@ -213,6 +214,11 @@ class Servers:
         status = Path(f"/proc/{self.gateway.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
+    def cpu(self) -> float:
+        """CPU-seconds that the gateway has taken."""
+        fields = Path(f"/proc/{self.gateway.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def end(self) -> None:
         for process in (self.gateway, self.stub):
             process.send_signal(signal.SIGTERM)
@@ -264,8 +270,11 @@ async def measure(servers: Servers, rounds: int, seconds: float) -> dict[str, An
         ("answers at once", 0.0, CLIENTS),
     ):
         request = servers.direct.request(round(delay * 1000))
+        before = servers.cpu()
         got = await pairs(rounds, servers, lambda load, r=request, c=clients: load.answers(r, c, seconds))
+        answered = sum(len(b[0]) for _, b in got)
         found[name] = {
+            "gateway_cpu_us_a_request": 1e6 * (servers.cpu() - before) / answered,
             "added_median_ms": over_rounds([1000 * (percentile(b[0], 0.5) - percentile(a[0], 0.5)) for a, b in got]),
             "added_p99_ms": over_rounds([1000 * (percentile(b[0], 0.99) - percentile(a[0], 0.99)) for a, b in got]),
             "throughput_ratio": over_rounds([b[1] / a[1] for a, b in got]),
