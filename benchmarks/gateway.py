@@ -22,113 +22,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import cProfile
 import gc
 import io
 import json
 import os
 import pstats
-import random
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from gateway_servers import Servers
+
 CLIENTS = 50
 DELAY = 0.05
 BODY = {"model": "stub", "messages": [{"role": "user", "content": "What would a model say to that? " * 10}]}
-
-
-def stub(port: int) -> None:
-    """A model server: what it does is in the request's `seed` (milliseconds before, between, and how many tokens)."""
-    import uvicorn
-
-    shown = {"id": "up-1", "created": 1, "model": "stub"}
-    usage = {"prompt_tokens": 80, "completion_tokens": 60, "total_tokens": 140}
-    choice = {"index": 0, "message": {"role": "assistant", "content": "A word. " * 40}, "finish_reason": "stop"}
-    whole = json.dumps({**shown, "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
-
-    def part(delta: Any, reason: str | None) -> bytes:
-        choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
-        return (
-            b"data: " + json.dumps({**shown, "object": "chat.completion.chunk", "choices": choices}).encode() + b"\n\n"
-        )
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            while (message := await receive())["type"] != "lifespan.shutdown":
-                await send({"type": message["type"] + ".complete"})
-            await send({"type": "lifespan.shutdown.complete"})
-            return
-        raw = b""
-        while True:
-            message = await receive()
-            raw += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        if scope["method"] == "GET":
-            await answer(send, b'{"object": "list", "data": []}')
-            return
-        body = json.loads(raw)
-        before, between, tokens = body["seed"] // 10**8, body["seed"] // 10**4 % 10**4, body["seed"] % 10**4
-        if before:
-            await asyncio.sleep(before / 1000 * random.uniform(0.5, 1.5))  # answers differ in length
-        if not body.get("stream"):
-            await answer(send, whole)
-            return
-        head = [(b"content-type", b"text/event-stream")]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        for _ in range(tokens):
-            await send({"type": "http.response.body", "body": part({"content": " word"}, None), "more_body": True})
-            await asyncio.sleep(between / 1000)
-        last = part({}, "stop") + b"data: [DONE]\n\n"
-        await send({"type": "http.response.body", "body": last, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-    async def answer(send: Any, data: bytes) -> None:
-        head = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": data})
-
-    uvicorn.run(app, port=port, log_level="error", access_log=False, backlog=2048)
-
-
-def gateway(port: int, upstream: int, database: str, profile: str) -> None:
-    """One worker; with `profile`, writes where its time went when it ends."""
-    from rlhf_ext.deployment.gateway import (
-        GatewaySettings,
-        LimitSettings,
-        StoreSettings,
-        Target,
-        UpstreamSettings,
-        create_gateway,
-        listen,
-        serve,
-    )
-
-    up = UpstreamSettings(url=f"http://127.0.0.1:{upstream}/v1", max_in_flight=2000, idle_seconds=120.0)
-    settings = GatewaySettings(
-        upstreams={"stub": up},
-        models={"stub": Target(backend="stub")},
-        store=StoreSettings(database=database),
-        limits=LimitSettings(notice_seconds=0.0, drain_seconds=1.0),
-    )
-    with listen("127.0.0.1", port) as at:
-        app = create_gateway(settings)
-        if not profile:
-            serve(app, at)
-            return
-        profiler = cProfile.Profile()
-        profiler.runcall(serve, app, at)
-        profiler.dump_stats(profile)
 
 
 class Load:
@@ -189,56 +99,12 @@ class Load:
         return firsts, lasts
 
 
-class Servers:
-    """Stub and gateway, each in a process."""
+class Sides(Servers):
+    """The servers, with clients of the stub alone and of the gateway before it."""
 
     def __init__(self, profile: str = ""):
-        self.folder = tempfile.TemporaryDirectory()
-        database = f"{self.folder.name}/gateway.sqlite"
-        from rlhf_ext.data.store.served import ApiKeys, ServedStore
-
-        key = ApiKeys(ServedStore(database).database).add("benchmark")
-        ports = [free_port(), free_port()]
-        self.stub = self._start("stub", ports[0])
-        self.gateway = self._start("gateway", ports[1], ports[0], database, profile)
-        for port in ports:
-            wait_for(port)
-        self.direct, self.through = Load(ports[0], key), Load(ports[1], key)
-
-    def _start(self, *arguments: Any) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, str(Path(__file__)), *map(str, arguments)], env=environment)
-
-    def memory(self) -> float:
-        """The gateway's resident memory in MB."""
-        status = Path(f"/proc/{self.gateway.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-    def cpu(self) -> float:
-        """CPU-seconds that the gateway has taken."""
-        fields = Path(f"/proc/{self.gateway.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def end(self) -> None:
-        for process in (self.gateway, self.stub):
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
-        self.folder.cleanup()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
-def wait_for(port: int) -> None:
-    until = time.monotonic() + 90
-    while time.monotonic() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise TimeoutError(f"Nothing listens on port {port}.")
+        super().__init__(profile)
+        self.direct, self.through = (Load(port, self.key) for port in self.ports)
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -250,39 +116,39 @@ def over_rounds(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-async def pairs(rounds: int, servers: Servers, work: Callable[[Load], Awaitable[Any]]) -> list[tuple[Any, Any]]:
+async def pairs(rounds: int, sides: Sides, work: Callable[[Load], Awaitable[Any]]) -> list[tuple[Any, Any]]:
     """What the stub alone and the gateway gave, in rounds that alternate."""
     found = []
     for number in range(rounds):
-        order = [servers.direct, servers.through] if number % 2 else [servers.through, servers.direct]
+        order = [sides.direct, sides.through] if number % 2 else [sides.through, sides.direct]
         got = {load: await work(load) for load in order}
-        found.append((got[servers.direct], got[servers.through]))
+        found.append((got[sides.direct], got[sides.through]))
     return found
 
 
-async def measure(servers: Servers, rounds: int, seconds: float) -> dict[str, Any]:
+async def measure(sides: Sides, rounds: int, seconds: float) -> dict[str, Any]:
     """Latency and throughput of answers, latency of streams."""
     found: dict[str, Any] = {}
-    await servers.through.answers(servers.through.request(5), CLIENTS, 1.0)  # connections, caches
+    await sides.through.answers(sides.through.request(5), CLIENTS, 1.0)  # connections, caches
     for name, delay, clients in (
         ("answers after 25 to 75 ms", DELAY, CLIENTS),
         ("answers after 25 to 75 ms, 100 clients", DELAY, 2 * CLIENTS),
         ("answers at once", 0.0, CLIENTS),
     ):
-        request = servers.direct.request(round(delay * 1000))
-        before = servers.cpu()
-        got = await pairs(rounds, servers, lambda load, r=request, c=clients: load.answers(r, c, seconds))
+        request = sides.direct.request(round(delay * 1000))
+        before = sides.cpu()
+        got = await pairs(rounds, sides, lambda load, r=request, c=clients: load.answers(r, c, seconds))
         answered = sum(len(b[0]) for _, b in got)
         found[name] = {
-            "gateway_cpu_us_a_request": 1e6 * (servers.cpu() - before) / answered,
+            "gateway_cpu_us_a_request": 1e6 * (sides.cpu() - before) / answered,
             "added_median_ms": over_rounds([1000 * (percentile(b[0], 0.5) - percentile(a[0], 0.5)) for a, b in got]),
             "added_p99_ms": over_rounds([1000 * (percentile(b[0], 0.99) - percentile(a[0], 0.99)) for a, b in got]),
             "throughput_ratio": over_rounds([b[1] / a[1] for a, b in got]),
             "stub_rps": over_rounds([a[1] for a, _ in got]),
             "gateway_rps": over_rounds([b[1] for _, b in got]),
         }
-    request = servers.direct.request(50, 20, 50)
-    streams = await pairs(rounds, servers, lambda load: load.streams(request, CLIENTS))
+    request = sides.direct.request(50, 20, 50)
+    streams = await pairs(rounds, sides, lambda load: load.streams(request, CLIENTS))
     for which, name in enumerate(("first token of streams", "last token of streams")):
         differences = [
             [1000 * (percentile(b[which], p) - percentile(a[which], p)) for a, b in streams] for p in (0.5, 0.99)
@@ -292,16 +158,16 @@ async def measure(servers: Servers, rounds: int, seconds: float) -> dict[str, An
     return found
 
 
-async def open_streams(servers: Servers, count: int, seconds: int) -> dict[str, float]:
+async def open_streams(sides: Sides, count: int, seconds: int) -> dict[str, float]:
     """The gateway's memory with many streams open, a token a second each."""
-    before = servers.memory()
-    request = servers.through.request(0, 1000, seconds)
-    reading = asyncio.ensure_future(servers.through.streams(request, count))
+    before = sides.memory()
+    request = sides.through.request(0, 1000, seconds)
+    reading = asyncio.ensure_future(sides.through.streams(request, count))
     await asyncio.sleep(seconds * 0.3)
-    early = servers.memory()
+    early = sides.memory()
     seen = []
     while not reading.done():
-        seen.append(servers.memory())
+        seen.append(sides.memory())
         await asyncio.sleep(0.5)
     _, lasts = await reading
     open_all = seen[: max(1, len(seen) - 4)]
@@ -319,9 +185,9 @@ async def open_streams(servers: Servers, count: int, seconds: int) -> dict[str, 
 def profiled(seconds: float) -> str:
     """Where the gateway's time goes with a stub that answers at once."""
     with tempfile.NamedTemporaryFile(suffix=".prof") as file:
-        servers = Servers(file.name)
-        asyncio.run(servers.through.answers(servers.through.request(0), CLIENTS, seconds))
-        servers.end()
+        sides = Sides(file.name)
+        asyncio.run(sides.through.answers(sides.through.request(0), CLIENTS, seconds))
+        sides.end()
         text = io.StringIO()
         stats: Any = pstats.Stats(file.name, stream=text)
         by_part: dict[str, float] = {}
@@ -365,12 +231,12 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # a full collection in the middle of a round would be taken for the server's latency
     load = os.getloadavg()[0]
-    servers = Servers()
-    found = uvloop.run(measure(servers, rounds, seconds))
+    sides = Sides()
+    found = uvloop.run(measure(sides, rounds, seconds))
     found["open streams"] = uvloop.run(
-        open_streams(servers, 200 if options.quick else 1000, 10 if options.quick else 30)
+        open_streams(sides, 200 if options.quick else 1000, 10 if options.quick else 30)
     )
-    servers.end()
+    sides.end()
     found["machine"] = {"cores": os.cpu_count(), "load_before": load}
     print(f"{os.cpu_count()} cores, load {load:.1f} before; {rounds} rounds of {seconds:g} s, median (range)\n")
     for name, figures in found.items():
@@ -389,9 +255,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["stub"]:
-        stub(int(sys.argv[2]))
-    elif sys.argv[1:2] == ["gateway"]:
-        gateway(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])
-    else:
-        main()
+    main()

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ._report_examples import examples_html
+from ._report_plots import Matrix
 from ._report_style import STYLE
 from ._report_svg import curve_svg, forests_html, plot_svg
-from ._report_types import Example, Figure, Matrix, Measure, Report, Stage
+from ._report_types import Example, Figure, Measure, Report, Stage
 from ._report_words import (
     SYMBOLS,
     by_group,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from ._report_types import Curve, Figure, Intervals, as_pair
+from ._report_plots import Curve, Intervals, as_pair
+from ._report_types import Figure
 from ._report_words import SYMBOLS, by_group, escaped, minus, number_of, short
 
 

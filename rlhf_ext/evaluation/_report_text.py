@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from ._report_types import Matrix, Measure, Report
+from ._report_plots import Matrix
+from ._report_types import Measure, Report
 from ._report_words import (
     by_group,
     cautions_of,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import text_of
-from ._report_types import as_pair
+from ._report_plots import as_pair
 from .report import Example, replace_file
 from .running import SuiteResult
 from .suite import EMPTY, FAILED, Column

@@ -12,8 +12,9 @@ import os
 from pathlib import Path
 
 from ._report_html import render_html
+from ._report_plots import Curve, Intervals, Matrix
 from ._report_text import render_side_by_side, render_table
-from ._report_types import Curve, Example, Figure, Intervals, Matrix, Measure, Report, Stage
+from ._report_types import Example, Figure, Measure, Report, Stage
 
 __all__ = [
     "Curve",

@@ -13,6 +13,7 @@ import pytest
 from rlhf_ext.sandbox import Bubblewrap, Submission, Unsandboxed, grade
 
 from .attacks import ATTACKS
+from .processes import processes_with
 
 pytestmark = pytest.mark.skipif(
     shutil.which("bwrap") is None or platform.machine() != "x86_64",
@@ -84,17 +85,6 @@ def machine(tmp_path_factory):
     yield found
     found.close()
     del os.environ["API_KEY"]
-
-
-def processes_with(mark):
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if mark.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
 
 
 def test_there_are_enough_of_them():

@@ -14,6 +14,8 @@ import pytest
 
 from rlhf_ext.sandbox import run_python
 
+from .processes import processes_with
+
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
 
 
@@ -247,17 +249,6 @@ def test_time_runs_out_for_a_program_that_hides_its_end():
     """Both streams closed: there is no more to read, and it still runs."""
     result = run("import os, time; os.close(1); os.close(2); time.sleep(60)", timeout_s=0.7)
     assert result.timed_out and result.seconds < 10
-
-
-def processes_with(mark):
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if mark.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
 
 
 def wait_until(holds):

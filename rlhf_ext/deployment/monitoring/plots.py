@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from markupsafe import Markup
 
 from ...evaluation._report_svg import curve_svg, intervals_svg
-from ...evaluation._report_types import Curve, Intervals
+from ...evaluation.report import Curve, Intervals
 from ...stats import Estimate
 from .series import Cell, Key
 

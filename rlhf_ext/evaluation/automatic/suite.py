@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...types import Prompt, RewardFunction
-from ..safety.prompt_files import Rows
-from ..safety.prompt_suite import PromptSuite, user_message
+from ..prompt_files import Rows
+from ..prompt_suite import PromptSuite, user_message
 from ..suite import Case, Column
 from .metrics import AnswerMetric, Answers, Metric
 from .names import metric_named

@@ -11,7 +11,7 @@ from typing import Any
 from ...rewards.functions.code import checked_tests
 from ...sandbox import Submission, Test
 from ...types import text_of
-from ..safety.prompt_files import Row, Rows
+from ..prompt_files import Row, Rows
 
 _OWN = Path(__file__).parent.parent / "prompts" / "code.jsonl"
 

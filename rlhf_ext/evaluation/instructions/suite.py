@@ -8,8 +8,8 @@ from typing import Any
 
 from ...stats import Estimate, clustered_rate
 from ..automatic.metrics import corpus_values
-from ..safety.prompt_files import Row, Rows
-from ..safety.prompt_suite import PromptSuite, user_message
+from ..prompt_files import Row, Rows
+from ..prompt_suite import PromptSuite, user_message
 from ..suite import Case, Column
 from .constraints import FAMILIES, FAMILY_OF, Constraint
 

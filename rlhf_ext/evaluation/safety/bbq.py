@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..prompt_files import Duplicates, Row, Rows
+from ..prompt_suite import PromptSuite, user_message
 from ..suite import Case, Column
-from .prompt_files import Duplicates, Row, Rows
-from .prompt_suite import PromptSuite, user_message
 
 _ANSWERS = ("ans0", "ans1", "ans2")
 _LETTERS = "ABC"

@@ -10,9 +10,9 @@ from typing import Any
 
 from ...rewards.calling import score_rows
 from ...types import RewardFunction
+from ..prompt_files import Rows
+from ..prompt_suite import ENGLISH_PATTERNS, PromptSuite, identity_of, refusals, request_of, user_message
 from ..suite import Case, Column
-from .prompt_files import Rows
-from .prompt_suite import ENGLISH_PATTERNS, PromptSuite, identity_of, refusals, request_of, user_message
 
 _FOLDER = Path(__file__).parent.parent / "prompts"
 

@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...types import RewardFunction
-from ..suite import Case, Column
-from .jailbreaks import JAILBREAKS, Jailbreak
-from .own_prompts import harmful_prompts
-from .prompt_suite import (
+from ..prompt_suite import (
     ENGLISH_PATTERNS,
     PromptSuite,
     any_of_all,
@@ -21,6 +18,9 @@ from .prompt_suite import (
     refusals,
     request_of,
 )
+from ..suite import Case, Column
+from .jailbreaks import JAILBREAKS, Jailbreak
+from .own_prompts import harmful_prompts
 from .refusing import check_harm
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...types import Message
+from ..prompt_suite import user_message
 from . import encodings
-from .prompt_suite import user_message
 
 Read = Callable[[str], str]
 

@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..prompt_files import Rows
+from ..prompt_suite import user_message
 from ..suite import Case
-from .prompt_files import Rows
-from .prompt_suite import user_message
 
 _FOLDER = Path(__file__).parent.parent / "prompts"
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ...types import Message
+from ..prompt_suite import PromptSuite, any_of_all, by_group, user_message
 from ..suite import Case, Column
 from .leaks import find_leak
-from .prompt_suite import PromptSuite, any_of_all, by_group, user_message
 
 Place = Literal["system", "context"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..prompt_files import Duplicates, Row, Rows
+from ..prompt_suite import user_message
 from ..suite import Case
-from .prompt_files import Duplicates, Row, Rows
-from .prompt_suite import user_message
 
 HARMBENCH_KINDS = ("standard", "contextual", "copyright")
 XSTEST_LABELS = ("safe", "unsafe")

@@ -10,9 +10,9 @@ import torch
 
 from ...rewards.functions.toxicity import DetoxifySafety
 from ...types import Completion, RewardFunction
+from ..prompt_suite import PromptSuite, any_of_all, by_group, identity_of, judged, largest_of_all, request_of
 from ..suite import Case, Column
 from .own_prompts import harmful_prompts, harmless_prompts
-from .prompt_suite import PromptSuite, any_of_all, by_group, identity_of, judged, largest_of_all, request_of
 
 TOXICITY_NOTE = (
     "Detoxify judges tone: it over-flags swearing and the names of groups, and passes polite help with harm. Never let it "

@@ -6,7 +6,7 @@ import builtins
 import operator
 import sys
 
-from .wire import MUTABLE, Broken, Caught, Pipe, Uncrossable, pack, unpack
+from .wire import ARITHMETIC, IN_PLACE, MUTABLE, ORDER, Broken, Caught, Pipe, Uncrossable, pack, unpack
 
 TYPE_CHECKING = False  # typing's own would cost as long as the rest of the start
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class Remote:
 
     def _combine(self, operation: str, *operands: Any) -> Any:
         alone = any(not isinstance(operand, Remote) or isinstance(operand, RemoteValue) for operand in operands)
-        if operation in _ORDER and alone:
+        if operation in ORDER and alone:
             raise TypeError("an object of the code's own class is not ordered with plain data in a test")
         value = self._link.ask(operation, *operands)
         if (alone or len(operands) == 1) and not isinstance(value, Remote):
@@ -253,7 +253,7 @@ class RemoteValue(Remote):
         return _data(self)
 
     def _combine(self, operation: str, *operands: Any) -> Any:
-        if operation in _IN_PLACE:
+        if operation in IN_PLACE:
             self._link.ask(operation, *operands)
             return self
         return getattr(operator, operation)(*map(_data, operands))
@@ -264,23 +264,6 @@ def _data(value: Any) -> Any:
 
 
 _ATTRIBUTES = ("__name__", "__qualname__", "__annotations__", "__dict__", "__wrapped__", "__members__", "__bases__")
-_ORDER = ("lt", "le", "gt", "ge")
-_ARITHMETIC = [
-    "add",
-    "sub",
-    "mul",
-    "matmul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "lshift",
-    "rshift",
-    "and_",
-    "or_",
-    "xor",
-]
-_IN_PLACE = tuple(f"i{name.rstrip('_')}" for name in _ARITHMETIC)
 
 
 def _forwarded(operation: str, swapped: bool = False) -> Callable[..., Any]:
@@ -290,9 +273,9 @@ def _forwarded(operation: str, swapped: bool = False) -> Callable[..., Any]:
     return method
 
 
-for _name in (*_ORDER, *_ARITHMETIC, *_IN_PLACE, "neg", "pos", "invert"):
+for _name in (*ORDER, *ARITHMETIC, *IN_PLACE, "neg", "pos", "invert"):
     setattr(Remote, f"__{_name.rstrip('_')}__", _forwarded(_name))
-for _name in _ARITHMETIC:
+for _name in ARITHMETIC:
     setattr(Remote, f"__r{_name.rstrip('_')}__", _forwarded(_name, swapped=True))
 for _function in (abs, float, int, complex, round):
     setattr(RemoteValue, f"__{_function.__name__}__", lambda self, *a, _function=_function: _function(_data(self), *a))

@@ -8,46 +8,19 @@ import os
 import sys
 import types
 
-from .wire import MUTABLE, SHARED, Broken, Caught, Pipe, base_of, pack, plain, unpack
+from .wire import ARITHMETIC, IN_PLACE, MUTABLE, ORDER, SHARED, Broken, Caught, Pipe, base_of, pack, plain, unpack
 
 TYPE_CHECKING = False  # typing's own would cost as long as the rest of the start
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_IN_OPERATOR = [
-    "lt",
-    "le",
+_IN_OPERATOR = (
+    *ORDER,
+    *ARITHMETIC,
+    *IN_PLACE,
     "eq",
     "ne",
-    "gt",
-    "ge",
-    "add",
-    "sub",
-    "mul",
-    "matmul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "lshift",
-    "rshift",
-    "and_",
-    "or_",
-    "xor",
-    "iadd",
-    "isub",
-    "imul",
-    "imatmul",
-    "itruediv",
-    "ifloordiv",
-    "imod",
-    "ipow",
-    "ilshift",
-    "irshift",
-    "iand",
-    "ior",
-    "ixor",
     "neg",
     "pos",
     "invert",
@@ -55,7 +28,7 @@ _IN_OPERATOR = [
     "setitem",
     "delitem",
     "contains",
-]
+)
 _FUNCTIONS = (
     getattr,
     setattr,

@@ -19,6 +19,24 @@ SHARED = (bytearray, list, set, dict, deque)
 """What a test and the code change together where the test finds it by name."""
 MUTABLE = ("bytearray", "list", "set", "dict", "OrderedDict", "Counter", "deque")
 """What a call gives back as the code has left it."""
+ORDER = ("lt", "le", "gt", "ge")
+ARITHMETIC = (
+    "add",
+    "sub",
+    "mul",
+    "matmul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "lshift",
+    "rshift",
+    "and_",
+    "or_",
+    "xor",
+)
+IN_PLACE = tuple(f"i{name.rstrip('_')}" for name in ARITHMETIC)
+"""Names in the module `operator`."""
 _BY_NAME = {"tuple": tuple, "list": list, "set": set, "frozenset": frozenset, "deque": deque}
 _MAPPINGS = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter}
 _COLLECTIONS, _DICTS = frozenset(_BY_NAME.values()), frozenset(_MAPPINGS.values())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 from rlhf_ext.data.store import Annotators, FeedbackStore, WorkQueue
 from rlhf_ext.deployment.feedback_ui import FeedbackSettings, create_feedback_app, listen
@@ -101,15 +101,6 @@ def start(tmp_path) -> Iterator[Callable[..., Site]]:
         thread.join(timeout=10)
         assert not thread.is_alive(), "the server does not end"
         store.close()
-
-
-@pytest.fixture(scope="module")  # as long as it lives, its event loop counts as running in this thread
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def follow(page: Page, role: str, name: str) -> None:

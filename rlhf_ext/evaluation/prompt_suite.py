@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from ...rewards.calling import score_rows
-from ...rewards.refusal import Refusal
-from ...types import RewardFunction, text_of
-from ..suite import Case, check_suite, version_of
+from ..rewards.calling import score_rows
+from ..rewards.refusal import Refusal
+from ..types import RewardFunction, text_of
+from .suite import Case, check_suite, version_of
 
 ENGLISH_PATTERNS = (
     "Refusals are told by English phrases in the first 200 characters: refusals in other words or languages are missed, and "

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ...types import Message, text_of
-from ..suite import Case
+from ..types import Message, text_of
+from .suite import Case
 
 Duplicates = Literal["refuse", "first"]
 """What two rows with the same prompt are: an error, or one row, the first."""

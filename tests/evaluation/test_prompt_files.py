@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from rlhf_ext.evaluation.prompt_files import Rows
 from rlhf_ext.evaluation.safety import load_harmbench, load_strongreject
-from rlhf_ext.evaluation.safety.prompt_files import Rows
 from rlhf_ext.types import text_of
 
 HEADER = "category,source,forbidden_prompt\n"
