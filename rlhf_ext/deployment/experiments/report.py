@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-from ... import __version__
-from ...evaluation.report import Intervals, Measure, Report
+from ...evaluation.report import Report
 from ...stats import (
     Estimate,
     Moments,
@@ -20,67 +19,9 @@ from ...stats import (
     sample_ratio_test,
 )
 from ...stats.sequential import PLANNED
+from .effects import Better, Effect, SampleRatio, VariantFigures
 from .outcomes import Outcomes
-
-_MISMATCH = 0.01
-"""A sample ratio this unlikely breaks a comparison: rare by chance, and certain soon enough where something is wrong."""
-
-Better = Literal["higher", "lower"]
-
-
-@dataclass(frozen=True)
-class VariantFigures:
-    """One metric of one variant: over `users` who have values, from `requests` values; `None` where there is none.
-
-    It is a rate where all values of the metric, in all variants, are in [0, 1].
-    """
-
-    metric: str
-    variant: str
-    users: int
-    requests: int
-    rate: bool
-    mean: Estimate | None
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One variant against the control, on one metric.
-
-    Args:
-        metric (`str`), variant (`str`):
-            What is compared.
-        difference (`Estimate`):
-            `variant - control`, with a confidence sequence.
-        p_value (`float`):
-            Always valid, on its own.
-        adjusted (`float`):
-            By Holm's method, over all variants and metrics of the report.
-        verdict (`str`):
-            `"better"`, `"worse"`, `"higher"`, `"lower"` (where no direction is better), or `"no clear change"`.
-    """
-
-    metric: str
-    variant: str
-    difference: Estimate
-    p_value: float
-    adjusted: float
-    verdict: str
-
-
-@dataclass(frozen=True)
-class SampleRatio:
-    """Users by variant against the shares that they were dealt by; p-values always valid, and for one look (Pearson)."""
-
-    counts: dict[str, int]
-    shares: dict[str, float]
-    p_value: float
-    single_look: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether the counts are what the shares let expect."""
-        return self.p_value > _MISMATCH
+from .page import page_of
 
 
 @dataclass(frozen=True)
@@ -123,7 +64,7 @@ class ABReport:
 
     def page(self) -> Report:
         """As a report for [`~rlhf_ext.evaluation.report.render_table`] and [`~rlhf_ext.evaluation.report.write_report`]."""
-        return _page(self)
+        return page_of(self)
 
 
 def ab_report(
@@ -224,100 +165,3 @@ def _ratio(outcomes: Outcomes, shares: Mapping[str, float]) -> SampleRatio:
         raise ValueError(f"A comparison needs two variants with a share, got {dict(shares)}.")
     pair = list(counts.values()), list(dealt.values())
     return SampleRatio(counts, dealt, always_valid_sample_ratio(*pair), sample_ratio_test(*pair))
-
-
-def _page(report: ABReport) -> Report:
-    rates = {f.metric: f.rate for f in report.figures}
-    return Report(
-        title=report.experiment,
-        subtitle=f"Against {report.control}, by users. {_headline(report)}",
-        measures=[
-            *([] if report.sample_ratio is None else _ratio_measures(report.sample_ratio)),
-            *(measure for metric in rates for measure in _measures(report, metric, rates[metric])),
-        ],
-        plots=[_plot(report, metric) for metric in rates if any(e.metric == metric for e in report.effects)],
-        notes=_notes(report),
-        settings={"rlhf_ext": __version__},
-    )
-
-
-def _headline(report: ABReport) -> str:
-    """What is clear so far, in a sentence."""
-    if report.sample_ratio is not None and not report.sample_ratio.holds:
-        return "The sample ratio does not hold: believe no effect."
-    clear = [f"{e.variant} {e.verdict} in {e.metric}" for e in report.effects if e.difference.excludes_zero]
-    return f"Clear so far: {', '.join(clear)}." if clear else "Nothing is clear so far."
-
-
-def _measures(report: ABReport, metric: str, rate: bool) -> list[Measure]:
-    found = [
-        Measure(
-            f"{metric}.{f.variant}",
-            f.variant,
-            f.mean,
-            "%" if rate else "",
-            f"{f.users:,} users, {f.requests:,} values" if f.mean else "no values",
-            group=metric,
-        )
-        for f in report.figures
-        if f.metric == metric
-    ]
-    return found + [
-        Measure(
-            f"{metric}.{e.variant}.effect",
-            f"{e.variant} against {report.control}: {e.verdict}",
-            e.difference,
-            "points" if rate else "",
-            f"always-valid {_p(e.p_value)}, {_p(e.adjusted)} with all that is compared here",
-            group=metric,
-        )
-        for e in report.effects
-        if e.metric == metric
-    ]
-
-
-def _plot(report: ABReport, metric: str) -> Intervals:
-    effects: Sequence[Effect] = [effect for effect in report.effects if effect.metric == metric]
-    title = f"{metric}: difference from {report.control}"
-    return Intervals(
-        title, "variant - control", {effect.variant: effect.difference for effect in effects}, reference=0.0
-    )
-
-
-def _ratio_measures(ratio: SampleRatio) -> list[Measure]:
-    total = sum(ratio.counts.values())
-    return [
-        Measure(
-            f"sample_ratio.{variant}",
-            variant,
-            rate_confidence_sequence(count, total, 1 - _MISMATCH) if total else None,
-            "%",
-            f"{count:,} users; of all counts together always-valid {_p(ratio.p_value)}, for one look {_p(ratio.single_look)}",
-            wanted=f"{100 * ratio.shares[variant]:g}%",
-            # That it holds says nothing of the variants: no word where nothing is wrong.
-            verdict="" if ratio.holds else "fails",
-            group="Share of users, against what was dealt",
-        )
-        for variant, count in ratio.counts.items()
-    ]
-
-
-def _notes(report: ABReport) -> list[str]:
-    notes = [
-        "Intervals and p-values hold at every look: look as often as you like, and stop when you like.",
-        "Each user counts once, with the mean of the user's values: requests of one user are not independent.",
-    ]
-    if report.sample_ratio is not None and not report.sample_ratio.holds:
-        notes.insert(
-            0,
-            "The sample ratio does not hold: users were lost or dealt wrongly. Believe no effect before you know why.",
-        )
-    if report.sample_ratio is None:
-        notes.append("The shares by which users were dealt are not given, so that the sample ratio is not checked.")
-    if report.crossed:
-        notes.append(f"{report.crossed:,} users were served by more than one variant, and are left out.")
-    return notes
-
-
-def _p(value: float) -> str:
-    return f"p = {value:.2g}" if value >= 0.001 else "p < 0.001"
