@@ -52,7 +52,9 @@ EXTRAS = {
 }
 for name in ("safety", "eval", "harness", "label", "ui", "serve", "postgres", "docs"):  # tested with the real thing
     EXTRAS["test"] += EXTRAS[name]
-EXTRAS["all"] = sorted({package for name, group in EXTRAS.items() if name not in ("docs", "test") for package in group})
+EXTRAS["all"] = sorted(
+    {package for name, group in EXTRAS.items() if name not in ("docs", "test") for package in group}
+)
 
 setup(
     name="rlhf_ext",

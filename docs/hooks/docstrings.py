@@ -2,7 +2,7 @@
 
 Google's parser comes nearest, but takes a whole specification (`` `int`, *optional*, defaults to `8` ``) for an annotation, and
 the lines between parameters (`> Parameters of PPO`) and comma-separated names for mistakes. So sections are rewritten as
-definition lists, and [`Name`] and [`~path.Name`] become cross references, before mkdocstrings takes the text for plain Markdown.
+definition lists, and [`Name`] and [`~path.Name`] become cross references, pages links, before mkdocstrings takes the text for plain Markdown.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _SECTION = re.compile(r"(Args|Parameters|Attributes|Returns|Yields|Raises|Exampl
 _TITLES = {"Args": "Parameters"}
 _ITEM = re.compile(r"(?P<name>[*\w][\w*., ]*?)(?: \((?P<spec>.+)\))?\s?:(?: (?P<text>.*))?")
 _REFERENCE = re.compile(r"\[`(?P<full>~?)(?P<path>[A-Za-z_][\w.]*)`\](?![\[(])")
+_PAGE = re.compile(r"\bdocs/(\w+)\.md\b")
 _OUTSIDE = ("trl.", "transformers.", "peft.", "torch.", "datasets.")
 
 _log = griffe.get_logger("docstrings")
@@ -31,7 +32,8 @@ class TRLDocstrings(griffe.Extension):
     def _rewrite(self, obj: Any) -> None:
         if obj.docstring is not None:
             text = to_markdown(cleandoc(obj.docstring.value))
-            obj.docstring.value = _REFERENCE.sub(lambda found: _link(obj, found), text)
+            text = _REFERENCE.sub(lambda found: _link(obj, found), text)
+            obj.docstring.value = _PAGE.sub(r"[docs/\1.md](../\1.md)", text)
         for member in list(obj.members.values()):
             if not member.is_alias:
                 self._rewrite(member)

@@ -95,7 +95,11 @@ def test_a_wrong_command_flag_or_value_is_found(line: str, monkeypatch: pytest.M
 def all_flags(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Every flag of every command, and of the benchmarks."""
     stop_after_parsing(monkeypatch, complete=False)
-    actions = {"feedback": ["serve", "add", "invite", "export", "ranking"], "harness": ["export", "read"], "ab": ["report"]}
+    actions = {
+        "feedback": ["serve", "add", "invite", "export", "ranking"],
+        "harness": ["export", "read"],
+        "ab": ["report"],
+    }
     calls = [(name, [action]) for name, several in actions.items() for action in several]
     calls += [("serve", words) for words in (["keys", "add"], ["forget"])]
     calls += [(name, ["--port", "1"] if name == "serve" else []) for name in cli._COMMANDS if name not in actions]
