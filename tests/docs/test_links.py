@@ -1,5 +1,6 @@
 """Relative links lead somewhere: the file is there, and so is the heading."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_every_page_of_the_docs_is_in_the_sites_menu():
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     pages = [str(page.relative_to(ROOT / "docs")) for page in PAGES if ROOT / "docs" in page.parents]
     assert [page for page in pages if f"{page}\n" not in menu] == []
+
+
+def test_every_file_of_the_house_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    house = text[text.index("    floor 7") : text.index("**Two protocols")]
+    there = {path.name for path in (ROOT / "rlhf_ext").rglob("*.py")}
+    named = set(re.findall(r"\b\w+\.py\b", house))
+    assert len(named) > 100 and named <= there, named - there
 
 
 def test_every_benchmark_is_on_its_page():
