@@ -40,7 +40,10 @@ def ask(gateway, content="2 + 2?", key=None, **fields):
 
 
 def test_each_response_is_stored_once_and_either_gateway_takes_feedback_on_it(pair, url):  # noqa: F811
-    numbers = [ask(gateway, f"{n} + 2?", user="ann")[2]["id"] for n, gateway in zip(range(60), itertools.cycle(pair), strict=False)]
+    numbers = [
+        ask(gateway, f"{n} + 2?", user="ann")[2]["id"]
+        for n, gateway in zip(range(60), itertools.cycle(pair), strict=False)
+    ]
     for gateway in pair:
         gateway.rows()
     rows = pair[0].rows(60)
