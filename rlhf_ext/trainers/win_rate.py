@@ -52,7 +52,7 @@ class WinRateCallback(TrainerCallback):
 
     They are in `history`, in what `evaluate()` returns (so that `metric_for_best_model="eval_win_rate"` works) and in the
     trainer's `state.log_history`. A callback does not know its trainer: give `trainer` to have them in Weights & Biases and
-    other trackers, too. [`EarlyStoppingCallback`](transformers.EarlyStoppingCallback) must be added after this one. The
+    other trackers, too. [`~transformers.EarlyStoppingCallback`] must be added after this one. The
     answers of the last comparison, with the judge's probabilities, are in `answers`.
 
     Earlier TRL had a `WinRateCallback` that logged the same name, for the share of pairs won. Source of the

@@ -52,7 +52,7 @@ def read_results(path: str | Path) -> HarnessResult:
     A metric that is the mean of its samples (`--log_samples`, in files beside the results) gets the intervals of
     [`~rlhf_ext.evaluation.running.estimate_of`]: Wilson's for yes and no. Anything else (a corpus BLEU, a perplexity, a run
     without samples) gets lm-eval's own standard error, or none; `notes` say which is which. Tasks that
-    [`export_suite`](rlhf_ext.evaluation.harness.export_suite) made of the project's own suites are measured anew from their
+    [`export_suite`] made of the project's own suites are measured anew from their
     answers, with all figures. Groups of tasks are left to their tasks.
 
     Args:
