@@ -11,7 +11,7 @@ from .._strict_yaml import read_yaml
 from .constraints import Constraint
 from .declared import KEY, Declared, close_to
 from .mixing import RewardMixer
-from .weights import Linear, Weight
+from .weights import Linear
 
 REWARD_MODEL = "reward_model"
 """In place of a function: the run's own reward model."""
@@ -41,15 +41,22 @@ class Component:
     Args:
         function ([`~rlhf_ext.rewards.declared.Declared`], *optional*):
             Its reward function; None for the run's own reward model.
-        weight (`Weight`, *optional*):
+        weight (`float` or `Linear`, *optional*):
             A number or [`~rlhf_ext.rewards.weights.Linear`]; by default 1.0, or 0.0 where there is a constraint on it.
         where ([`Where`], *optional*):
             Rows that it counts in; all by default.
     """
 
     function: Declared | None
-    weight: Weight | None = None
+    weight: float | Linear | None = None
     where: Where | None = None
+
+    @property
+    def weight_text(self) -> str:
+        """The weight in words; empty where none was given."""
+        if isinstance(self.weight, Linear):
+            return f"{self.weight.start:g} to {self.weight.end:g}"
+        return "" if self.weight is None else f"{self.weight:g}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,9 @@ class RewardRecipe:
             settings["combine"] = Declared.of(settings["combine"], f"{name}.combine").make()
         recipe = cls(components, constraints, settings)
         try:
-            recipe._mixed(dict.fromkeys(components, _nothing))  # what the mixer has to say to weights, names and the rest
+            recipe._mixed(
+                dict.fromkeys(components, _nothing)
+            )  # what the mixer has to say to weights, names and the rest
         except (TypeError, ValueError) as error:
             raise ValueError(f"`{name}`: {error}") from error
         return recipe
@@ -153,6 +162,11 @@ class RewardRecipe:
     def reward_model(self) -> str | None:
         """Name of the component that is the run's own reward model, if there is one."""
         return next((name for name, one in self.components.items() if one.function is None), None)
+
+    def bounds(self, name: str) -> list[str]:
+        """What constraints ask of the mean of a component, in words."""
+        held = [one for one in self.constraints if one.component == name]
+        return [f"at most {one.at_most:g}" if one.at_least is None else f"at least {one.at_least:g}" for one in held]
 
     def functions(self) -> dict[str, Any]:
         """The reward functions by component, made anew; without the run's own reward model.
@@ -188,7 +202,8 @@ class RewardRecipe:
     def _mixed(self, functions: Mapping[str, Any]) -> RewardMixer:
         held = {one.component for one in self.constraints}
         weights = {
-            name: float(name not in held) if one.weight is None else one.weight for name, one in self.components.items()
+            name: float(name not in held) if one.weight is None else one.weight
+            for name, one in self.components.items()
         }
         gates = {name: one.where for name, one in self.components.items() if one.where is not None}
         return RewardMixer(functions, weights, constraints=self.constraints, gates=gates, **self.settings)
@@ -207,7 +222,7 @@ def _component(given: Any, where: str) -> Component:
     return Component(function, _weight(given.get("weight"), f"{where}.weight"), _rows(given.get("where"), where))
 
 
-def _weight(given: Any, where: str) -> Weight | None:
+def _weight(given: Any, where: str) -> float | Linear | None:
     if isinstance(given, Mapping):
         _check_keys(given, [one.name for one in fields(Linear)], where)
         try:
