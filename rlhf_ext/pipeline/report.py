@@ -129,12 +129,21 @@ def _mix_curves(config: RLHFConfig, log: list[dict[str, Any]]) -> list[Curve]:
     recipe = config.reward_recipe
     if recipe is None:
         return []
-    plots = [("components", "score", {name: f"rewards/{name}/mean" for name in recipe.components})]
-    if recipe.constraints:
-        held = [one.name for one in recipe.constraints]
-        plots.append(("constraints met", "share of answers", {one: f"constraints/{one}/satisfied" for one in held}))
-        plots.append(("multipliers", "", {one: f"constraints/{one}/multiplier" for one in held}))
+    plots = _split("components", "score", {name: f"rewards/{name}/mean" for name in recipe.components})
+    held = [one.name for one in recipe.constraints]
+    plots += _split("constraints met", "share of answers", {one: f"constraints/{one}/satisfied" for one in held})
+    plots += _split("multipliers", "", {one: f"constraints/{one}/multiplier" for one in held})
     return _curves(("PPO", plots), log)
+
+
+def _split(plot: str, y_label: str, lines: dict[str, str]) -> list[tuple[str, str, dict[str, str]]]:
+    """As many plots as it takes: a plot has room for four lines."""
+    names = list(lines)
+    parts = [names[start : start + 4] for start in range(0, len(names), 4)]
+    return [
+        (f"{plot}{f' ({place})' * (len(parts) > 1)}", y_label, {n: lines[n] for n in part})
+        for place, part in enumerate(parts, 1)
+    ]
 
 
 def _summary(name: str, result: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from rlhf_ext import assistant_preferences
 from rlhf_ext.cli import main
 
 RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
+_KINDS = ["harmful", "borderline", "everyday", "code"]
 _STEPS = {"gradient_checkpointing": False, "max_steps": 1}
 
 
@@ -28,8 +29,8 @@ def rows_of(task: str) -> list[dict[str, Any]]:
     """Eight rows with the columns that the recipe says it wants."""
     if task == "chat":
         data = assistant_preferences("train")
-        kinds = ["harmful", "borderline", "everyday", "code"]
-        return [data[i] for kind in kinds for i in [n for n, c in enumerate(data["category"]) if c == kind][:2]]
+        by_kind = [[n for n, c in enumerate(data["category"]) if c == kind] for kind in _KINDS]
+        return [data[rows[rank]] for rank in range(2) for rows in by_kind]
     return [
         {
             "prompt": [{"role": "user", "content": prompt}],
