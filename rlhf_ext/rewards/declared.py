@@ -148,9 +148,16 @@ def _scores(target: Callable[..., Any]) -> bool:
 
 
 def _check_arguments(name: str, target: Callable[..., Any], given: Mapping[str, Any], where: str) -> None:
-    parameters = _parameters(target)
+    try:
+        parameters = _parameters(target)
+    except ValueError as error:  # some that are written in C
+        raise ValueError(
+            f"`{where}`: {name} does not say what it takes; wrap it in a function of your own."
+        ) from error
     kinds = inspect.Parameter
-    takes = [key for key, one in parameters.items() if one.kind is not kinds.VAR_KEYWORD and key not in _CALLED_WITH]
+    made = inspect.isclass(target) or not _scores(target)
+    given_by_caller = () if made else _CALLED_WITH
+    takes = [k for k, one in parameters.items() if one.kind is not kinds.VAR_KEYWORD and k not in given_by_caller]
     if not any(one.kind is kinds.VAR_KEYWORD for one in parameters.values()):
         for key in given:
             if key not in takes:
@@ -158,7 +165,6 @@ def _check_arguments(name: str, target: Callable[..., Any], given: Mapping[str, 
                     f"`{where}.{key}`: {name} takes no {key!r}.{close_to(key, takes)} It takes "
                     f"{', '.join(takes) or 'no arguments'}."
                 )
-    made = inspect.isclass(target) or not _scores(target)
     missing = [key for key in takes if made and parameters[key].default is kinds.empty and key not in given]
     if missing:
         raise ValueError(f"`{where}`: {name} needs {missing[0]!r}. It takes {', '.join(takes)}.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._strict_yaml import read_yaml
+from .components import reward_function
 from .constraints import Constraint
 from .declared import KEY, Declared, close_to
 from .mixing import RewardMixer
@@ -174,7 +175,8 @@ class RewardRecipe:
         Raises:
             ImportError, OSError, TypeError, ValueError: As [`~rlhf_ext.rewards.declared.Declared.make`].
         """
-        return {name: one.function.make() for name, one in self.components.items() if one.function is not None}
+        declared = {name: one.function for name, one in self.components.items() if one.function is not None}
+        return {name: reward_function(name, one.make()) for name, one in declared.items()}
 
     def build(self, reward_model: Any = None, functions: Mapping[str, Any] | None = None) -> RewardMixer:
         """The mix as one reward function, for PPOTrainer or any trainer of TRL that takes reward functions.
