@@ -16,6 +16,7 @@ from .combining import make_combination
 from .components import check_names, is_stateful, per_component, reward_function
 from .constraints import Constraint, ConstraintState, constrained
 from .ensemble import RewardEnsemble
+from .functions.encoders import Encoder
 from .gates import Gate, close_gates
 from .model import RewardModel
 from .normalization import make_normalizer, make_transform
@@ -218,8 +219,9 @@ class RewardMixer:
     def to(self, device: torch.device | str) -> RewardMixer:
         """Moves the models among the components, as `nn.Module.to` does."""
         for component in self.components.values():
-            if isinstance(component, RewardModel | RewardEnsemble | RewardMixer):
-                component.to(device)
+            moved = getattr(component, "encoder", component)  # classifiers and the like hold one
+            if isinstance(moved, RewardModel | RewardEnsemble | RewardMixer | Encoder):
+                moved.to(device)
         return self
 
     def _signature(self) -> dict[str, Any]:
