@@ -187,9 +187,7 @@ def test_optimizer_and_collator_of_ones_own(tiny, messages, quick):
         policy, tokenizer = load(tiny)
         sgd = torch.optim.SGD(policy.parameters(), lr=1e-2, momentum=0.9)
         collator = Collator(pad_token_id=tokenizer.pad_token_id)
-        return trained(
-            pair, tiny, messages, quick, model=policy, optimizers=(sgd, None), data_collator=collator
-        )
+        return trained(pair, tiny, messages, quick, model=policy, optimizers=(sgd, None), data_collator=collator)
 
     theirs, ours = run(TRL), run(OURS)
     assert_same_run(theirs, ours)
