@@ -48,6 +48,7 @@ _HOMES = {
     "RewardHackingCallback": "trainers.hacking",
     "RewardMixer": "rewards.mixing",
     "RewardModel": "rewards",
+    "RewardRecipe": "rewards.recipe",
     "RewardStateCallback": "trainers.reward_state",
     "RewardTrainer": "trainers",
     "RewardValidation": "evaluation.reward_models",
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
     from .rewards import RewardEnsemble, RewardModel
     from .rewards.constraints import Constraint
     from .rewards.mixing import RewardMixer
+    from .rewards.recipe import RewardRecipe
     from .trainers import DPOConfig, DPOTrainer, PPOConfig, PPOTrainer, RewardConfig, RewardTrainer
     from .trainers.hacking import RewardHackingCallback
     from .trainers.reward_ensemble import train_reward_ensemble

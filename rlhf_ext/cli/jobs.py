@@ -36,12 +36,17 @@ def demo(arguments: list[str]) -> None:
     _show(run_demo(options.algorithm, folder, options.tiny, options.seed))
 
 
-def run(arguments: list[str]) -> None:
+def run(arguments: list[str]) -> int:
+    """The whole job; 1 where a threshold of `evaluation` does not hold."""
     from ..pipeline import RLHFConfig, RLHFTrainer
 
     options, config = parse("run", [RunArguments, RLHFConfig], arguments)
     data, heldout = load(options.preferences, "train"), load(options.heldout, "heldout")
-    _show(RLHFTrainer(config=config).train(data, heldout, options.num_epochs))
+    result = RLHFTrainer(config=config).train(data, heldout, options.num_epochs)
+    _show(result)
+    for line in result.failures:
+        sys.stdout.write(f"fails   {line}\n")
+    return 1 if result.failures else 0
 
 
 def _show(result: Any) -> None:
@@ -50,3 +55,5 @@ def _show(result: Any) -> None:
     text = (render_table(result.report), render_side_by_side(result.report, count=3))
     sys.stdout.write("\n" + "\n\n".join(text) + "\n\n")
     sys.stdout.write(f"model   {result.policy_path}\nreport  {result.report_path}\n")
+    if result.evaluation_path is not None:
+        sys.stdout.write(f"suites  {result.evaluation_path}\n")

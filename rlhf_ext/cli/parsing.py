@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -30,6 +32,8 @@ def parse(command: str, dataclasses: list[type], arguments: list[str], **default
     from .._processes import leave_group_at_exit
 
     leave_group_at_exit()
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # for functions of one's own by dotted path, as with `python -m`
     logging.disable_progress_bar()  # of weights being loaded; stages have bars of their own
     if not torch.accelerator.is_available():
         keep_freed_memory()

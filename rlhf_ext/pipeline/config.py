@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import torch
 
-ALGORITHMS = ("ppo", "dpo")
-STAGES = ("sft", "reward", "ppo", "dpo")
+from ..rewards.recipe import RewardRecipe
+from .evaluation import Evaluation
+from .settings import ALGORITHMS, STAGES, check_values, read_mapping, read_thresholds, stage_class, stage_settings
 
 StageSettings = dict | str | None
 """A dict of fields of the stage's TRL config, over the run's defaults; on the command line as JSON."""
@@ -70,6 +71,16 @@ class RLHFConfig:
         lora (`dict` or `peft.LoraConfig`, *optional*):
             LoRA settings for the policy over `r=16, lora_alpha=32, target_modules="all-linear"`.
 
+        > Parameters that say what is rewarded, and what is asked of the model in the end
+
+        rewards (`dict` or `str`, *optional*):
+            PPO's reward as a mix with constraints, as [`~rlhf_ext.rewards.recipe.RewardRecipe`] reads it, or a YAML file with
+            one. By default the reward model alone. A component `{function: reward_model}` is that model, which is then
+            trained and validated as ever; without such a component none is trained.
+        evaluation (`dict` or `str`, *optional*):
+            Suites and metrics for the model before and after, and thresholds that it must meet, as
+            [`~rlhf_ext.pipeline.evaluation.Evaluation`] reads them, or a YAML file with them. It may change when a run goes on.
+
         > Parameters of the stages
 
         supervised_warm_start (`bool`, *optional*, defaults to `True`):
@@ -124,6 +135,14 @@ class RLHFConfig:
     use_lora: bool = field(default=False, metadata={"help": "Train policy and reward model as LoRA adapters."})
     load_in_4bit: bool = field(default=False, metadata={"help": "Load the policy's base in nf4 (QLoRA)."})
     lora: StageSettings = field(default=None, metadata={"help": "LoRA settings of the policy, as JSON."})
+    rewards: StageSettings = field(
+        default=None,
+        metadata={"help": "PPO's reward as a mix with constraints: JSON or a YAML file (docs/recipes.md)."},
+    )
+    evaluation: StageSettings = field(
+        default=None,
+        metadata={"help": "Suites, metrics and thresholds for the result: JSON or a YAML file (docs/recipes.md)."},
+    )
     supervised_warm_start: bool = field(
         default=True, metadata={"help": "Whether the policy is first trained on the chosen answers."}
     )
@@ -152,76 +171,40 @@ class RLHFConfig:
     dpo: StageSettings = field(default=None, metadata={"help": "Fields of DPOConfig, as JSON."})
 
     def __post_init__(self):
-        if self.algorithm not in ALGORITHMS:
-            raise ValueError(f"`algorithm` must be one of {ALGORITHMS}, got {self.algorithm!r}.")
-        if self.strength_scale not in ("probability", "unit"):
-            raise ValueError(f"`strength_scale` must be 'probability' or 'unit', got {self.strength_scale!r}.")
-        for name in ("learning_rate", "batch_size", "ppo_epochs", "max_grad_norm", "checkpoint_steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise ValueError(f"`{name}` must be a positive number, got {value!r}.")
-        for name in ("eval_prompts", "eval_max_new_tokens"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"`{name}` must be a positive whole number or None, got {value!r}.")
-        for name in ("model_name", "reward_model_path", "output_dir", "report_to"):
-            value = getattr(self, name)
-            if isinstance(value, Path):
-                setattr(self, name, str(value))
-            elif not isinstance(value, str) and not (value is None and name in ("model_name", "reward_model_path")):
-                raise ValueError(f"`{name}` must be text, got {value!r}.")
-        if not 0 <= self.min_reward_accuracy <= 1:
-            raise ValueError(f"`min_reward_accuracy` must be in [0, 1], got {self.min_reward_accuracy}.")
-        if self.bf16 and self.fp16:
-            raise ValueError("`bf16` and `fp16` cannot both be set: choose one.")
+        check_values(self)
         if self.load_in_4bit:
             self.use_lora = True
         for name in (*STAGES, "lora"):
-            self._check_settings(name)
+            setattr(self, name, stage_settings(name, getattr(self, name)))
         if self.reward_thresholds is not None:
-            self.reward_thresholds = self._read_thresholds(self.reward_thresholds)
+            self.reward_thresholds = read_thresholds(self.reward_thresholds)
+        self.rewards = read_mapping("rewards", self.rewards)
+        self.evaluation = read_mapping("evaluation", self.evaluation)
+        self._check_recipe()
 
-    def _read_thresholds(self, given: dict | str) -> dict:
-        import yaml
-
-        from ..evaluation.reward_models import Thresholds
-
-        try:
-            if not isinstance(given, str):
-                thresholds = Thresholds(given)
-            elif given.lstrip().startswith("{"):
-                thresholds = Thresholds(yaml.safe_load(given))  # JSON is YAML
-            else:
-                thresholds = Thresholds.from_file(given)
-        except (ValueError, yaml.YAMLError) as error:
-            raise ValueError(f"`reward_thresholds`: {error}") from error
-        for measure in ("best_of_n", "ensemble"):
-            if measure in thresholds.measures:
-                raise ValueError(
-                    f"`reward_thresholds` ask for {measure.replace('_', '-')}, which a run cannot measure: it has one "
-                    "reward model and no gold one. Use `rlhf-ext validate`, or `validate_reward_model`."
-                )
-        return thresholds.to_dict()
-
-    def _check_settings(self, name: str) -> None:
-        import json
-
-        settings = getattr(self, name)
-        if isinstance(settings, str):
-            try:
-                settings = json.loads(settings)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"`{name}` is not JSON: {error}. Give e.g. '{{\"learning_rate\": 1e-4}}'.") from error
-            setattr(self, name, settings)
-        if settings is None or is_dataclass(settings):
-            return
-        if not isinstance(settings, dict):
-            raise ValueError(f"`{name}` must be a dict of settings or a config object, got {settings!r}.")
-        known = {f.name for f in fields(stage_class(name))}
-        if unknown := sorted(set(settings) - known):
+    def _check_recipe(self) -> None:
+        recipe = self.reward_recipe
+        _ = self.evaluation_plan  # refuses what is wrong with it
+        if recipe is not None and self.algorithm == "dpo":
             raise ValueError(
-                f"`{name}` has no setting {unknown[0]!r}. See the fields of {stage_class(name).__name__}."
+                "`rewards` are for PPO; DPO learns from the pairs. Set algorithm='ppo', or measure them only: under "
+                "`evaluation`, as `metrics` of the suite `automatic`."
             )
+        if recipe is not None and recipe.reward_model is None and self.reward_thresholds is not None:
+            raise ValueError(
+                "`reward_thresholds` are asked of a reward model, and no component of `rewards` is one: add "
+                "{function: reward_model}, or drop them."
+            )
+
+    @property
+    def reward_recipe(self) -> RewardRecipe | None:
+        """`rewards`, read."""
+        return None if self.rewards is None else RewardRecipe.from_config(cast(dict, self.rewards))
+
+    @property
+    def evaluation_plan(self) -> Evaluation:
+        """`evaluation`, read."""
+        return Evaluation.from_config(cast(dict, self.evaluation or {}))
 
     def stage(self, name: str, output_dir: str | Path | None = None, **defaults: Any) -> Any:
         """The TRL configuration of a stage.
@@ -298,18 +281,3 @@ class RLHFConfig:
             if is_dataclass(value):
                 plain[name] = {k: v for k, v in vars(value).items() if isinstance(v, str | int | float | bool | None)}
         return plain
-
-
-def stage_class(name: str) -> type:
-    """The configuration class of a stage, or of `lora`; imported when asked for."""
-    if name == "lora":
-        from peft import LoraConfig
-
-        return LoraConfig
-    if name == "sft":
-        from trl import SFTConfig
-
-        return SFTConfig
-    from .. import trainers
-
-    return {"reward": trainers.RewardConfig, "ppo": trainers.PPOConfig, "dpo": trainers.DPOConfig}[name]

@@ -20,19 +20,21 @@ class Plan:
         "validation": "validation of the reward model",
         "policy": "",
         "after": "answers of the model after",
+        "evaluation": "suites, before and after",
     }
 
-    def __init__(self, config: RLHFConfig, wants_reward: bool, feedback: set[str]):
+    def __init__(self, config: RLHFConfig, wants_reward: bool, feedback: set[str], evaluates: bool = False):
         skipped = {"labels", "revisions"} - feedback
         skipped |= set() if config.supervised_warm_start else {"sft"}
         skipped |= set() if wants_reward else {"reward_model", "validation"}
+        skipped |= set() if evaluates else {"evaluation"}
         self._names = [name for name in self._WORDS if name not in skipped]
         self._algorithm = config.algorithm.upper()
 
     def title(self, stage: str) -> str:
         words = self._WORDS[stage] or self._algorithm
         title = f"[{self._names.index(stage) + 1}/{len(self._names)}] {words}"
-        if stage in ("before", "labels", "revisions", "validation", "after"):
+        if stage in ("before", "labels", "revisions", "validation", "after", "evaluation"):
             self._announce(title)
         return title
 

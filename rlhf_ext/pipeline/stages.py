@@ -40,10 +40,10 @@ class Run:
         self.config, self.record, self.base, self.tokenizer = config, record, base, tokenizer
         self.folder = Path(config.output_dir)
 
-    def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Does a stage unless it is finished; its result is on record before the next one starts."""
+    def stage(self, name: str, work: Callable[[], dict[str, Any]], **wanted: Any) -> dict[str, Any]:
+        """Does a stage unless it is finished, with `wanted` in its result; it is on record before the next one starts."""
         done = self.record.finished(name)
-        if done is None:
+        if done is None or any(done.get(key) != value for key, value in wanted.items()):
             started = time.monotonic()
             set_seed(self.config.seed)  # whatever ran before, also nothing: a resumed run equals an undisturbed one
             done = {**work(), "seconds": round(time.monotonic() - started, 1)}
@@ -127,10 +127,10 @@ def train_reward(run: Run, data: Dataset, start: Path | None, title: str) -> dic
     return run.train("reward_model", trainer, title, ("loss", "accuracy"), Path(config.reward_path))
 
 
-def load_reward(run: Run) -> RewardModel:
+def load_reward(config: RLHFConfig, progress: bool = True) -> RewardModel:
     """The run's reward model, on this process's device."""
-    options = {"trust_remote_code": True} if run.config.trust_remote_code else {}
-    return RewardModel(run.config.reward_path, batch_size=2 * run.config.batch_size, progress=True, **options).to(
+    options = {"trust_remote_code": True} if config.trust_remote_code else {}
+    return RewardModel(config.reward_path, batch_size=2 * config.batch_size, progress=progress, **options).to(
         processes().device
     )
 
@@ -140,7 +140,7 @@ def validate(run: Run, heldout: Dataset, title: str) -> dict[str, Any]:
     config = run.config
     thresholds = None if config.reward_thresholds is None else Thresholds(cast(dict, config.reward_thresholds))
     asked = set() if thresholds is None else thresholds.measures
-    validation = validate_reward_model(load_reward(run), heldout, measures={"length", *asked}, seed=config.seed)
+    validation = validate_reward_model(load_reward(config), heldout, measures={"length", *asked}, seed=config.seed)
     reasons = [validation.refusal(config.min_reward_accuracy)]
     reasons += [] if thresholds is None else thresholds.failures(validation)
     return {**validation.to_dict(), "refusal": "; ".join(reason for reason in reasons if reason) or None}
@@ -149,10 +149,10 @@ def validate(run: Run, heldout: Dataset, title: str) -> dict[str, Any]:
 def align_ppo(
     run: Run, data: Dataset, start: Path | None, num_epochs: float, reward: Any, title: str
 ) -> dict[str, Any]:
-    """PPO on the prompts against the reward."""
+    """PPO on the prompts against the reward; without one, against the run's reward model."""
     defaults = {"num_train_epochs": num_epochs, "disable_tqdm": True}
     args = run.config.stage("ppo", run.record.checkpoints("policy"), **defaults)
-    reward = load_reward(run) if reward is None else reward
+    reward = load_reward(run.config, progress=False) if reward is None else reward
     for function in reward if isinstance(reward, list) else [reward]:
         if isinstance(function, RewardModel):
             function.progress = False
@@ -193,10 +193,14 @@ def align_dpo(run: Run, data: Dataset, start: Path | None, num_epochs: float, ti
 
 def answer(run: Run, rows: Dataset, policy: Path | None, title: str) -> dict[str, Any]:
     """Greedy answers of a model to held-out prompts."""
-    args = run.config.stage("ppo", run.record.checkpoints("policy"))
-    new_tokens = run.config.eval_max_new_tokens or args.max_completion_length
     generator = LocalGenerator(run.load_policy(policy), run.tokenizer, 2 * run.config.batch_size, progress=True)
-    return {"answers": generator.generate(list(rows["prompt"]), max_new_tokens=new_tokens, temperature=0)}
+    return {"answers": generator.generate(list(rows["prompt"]), max_new_tokens=answer_length(run), temperature=0)}
+
+
+def answer_length(run: Run) -> int:
+    """Longest answer to a held-out prompt, in tokens."""
+    args = run.config.stage("ppo", run.record.checkpoints("policy"))
+    return run.config.eval_max_new_tokens or args.max_completion_length
 
 
 def divergence(run: Run, rows: Dataset, policy: Path, answers: list[str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from .._processes import leave_group_at_exit
 _FILE = "run.json"
 
 # Settings that do not change what a run computes: they may differ when it goes on.
-_FREE = ("output_dir", "report_to", "checkpoint_steps", "trust_remote_code")
+_FREE = ("output_dir", "report_to", "checkpoint_steps", "trust_remote_code", "evaluation")
 
 
 def processes() -> PartialState:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import is_peft_model
 from datasets import Dataset
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..data.preferences import StrengthScale, has_messages, prepare_preferences
+from ..evaluation.gate import failures
 from ..evaluation.report import Report, write_report
-from ..rewards.model import check_reward_folder
 from ..types import RewardFunction
-from . import stages
+from . import measuring, stages
+from .cards import write_policy_card, write_reward_card
 from .config import RLHFConfig
+from .evaluation import Suites
 from .feedback import Feedback
+from .inputs import (
+    base_on_disk,
+    check_data,
+    check_reward_folder_or_empty,
+    holds_model,
+    identity_of_model,
+    load_tokenizer,
+)
 from .plan import Plan
 from .report import make_report
+from .reward_mix import RewardMix, heldout_cases
 from .stages import Run
 from .state import RunRecord, identity_of, processes
 
@@ -48,12 +55,20 @@ class RLHFResult:
             Before against after, and the course of the training.
         report_path (`str`):
             The same as a page.
+        evaluation_path (`str`, *optional*):
+            The page on suites and rewards, if there are any: with answers, and figures by category.
     """
 
     policy_path: str
     reward_model_path: str | None
     report: Report
     report_path: str
+    evaluation_path: str | None = None
+
+    @property
+    def failures(self) -> list[str]:
+        """A sentence for each of the thresholds in `config.evaluation` that does not hold; empty where all do."""
+        return failures(self.report.gate)
 
 
 class RLHFTrainer:
@@ -73,7 +88,7 @@ class RLHFTrainer:
         config ([`RLHFConfig`]):
             The run.
         reward_funcs (`RewardFunction` or `list[RewardFunction]`, *optional*):
-            Rewards for PPO in place of a trained reward model.
+            Rewards for PPO in place of a trained reward model and of `config.rewards`.
         labeler ([`~rlhf_ext.labelers.PairwiseLabeler`], *optional*):
             Labels `unlabelled_dataset` before the reward model is trained, and judges the revisions. Give it a `store`: then a
             run that was killed pays for nothing twice.
@@ -119,26 +134,14 @@ class RLHFTrainer:
             )
         if reward_funcs is not None and self.config.reward_thresholds is not None:
             raise ValueError("`reward_thresholds` are asked of a reward model; with `reward_funcs` none is validated.")
+        if reward_funcs is not None and self.config.rewards is not None:
+            raise ValueError("Both `reward_funcs` and `rewards` in the config say what is rewarded: drop one of them.")
         self.reward_funcs, self.labeler, self.constitution = reward_funcs, labeler, constitution
-        self.tokenizer = tokenizer or self._load_tokenizer()
+        self.tokenizer = tokenizer or load_tokenizer(self._model, self.config)
         if not self.config.reward_is_remote:
             check_reward_folder_or_empty(self.config.reward_path)
-
-    def _load_tokenizer(self) -> PreTrainedTokenizerBase:
-        name = self._model if isinstance(self._model, str) else self._model.config._name_or_path
-        if not name:
-            raise ValueError("A model in memory that was never saved needs its `tokenizer` as well.")
-        if isinstance(self._model, str) and Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-            raise FileNotFoundError(f"{name} holds no model: there is no config.json in it.")
-        options = {"trust_remote_code": self.config.trust_remote_code}
-        try:
-            AutoConfig.from_pretrained(name, **options)
-        except OSError as error:
-            raise FileNotFoundError(
-                f"No model {name!r}: it is no folder with a model in it, and the hub did not give it "
-                f"({str(error).splitlines()[0]})"
-            ) from error
-        return AutoTokenizer.from_pretrained(name, **options)
+        recipe = self.config.reward_recipe
+        self._mix = None if recipe is None else RewardMix(recipe, self.tokenizer)
 
     def train(
         self,
@@ -165,113 +168,114 @@ class RLHFTrainer:
             [`RLHFResult`].
 
         Raises:
-            ValueError: If the data is bad, or the reward model fails its validation.
+            ValueError: If the data is bad or lacks what rewards or metrics read, or the reward model fails its validation.
             FileExistsError: If the output folder holds another run.
             FloatingPointError: If a loss becomes NaN.
         """
         if not num_epochs > 0:
             raise ValueError(f"`num_epochs` must be positive, got {num_epochs}.")
-        data, heldout = self._check_data(preference_dataset, eval_dataset)
+        data, heldout = check_data(preference_dataset, eval_dataset, self.config, self.tokenizer)
         feedback = Feedback(self.labeler, self.constitution, unlabelled_dataset)
         settings = {**self.config.to_dict(), "num_epochs": num_epochs, **feedback.identity()}
-        identity = identity_of(
-            settings, self._identity(), {"train": data, "heldout": heldout, "unlabelled": feedback.dataset}
-        )
+        datasets = {"train": data, "heldout": heldout, "unlabelled": feedback.dataset}
+        identity = identity_of(settings, identity_of_model(self._model), datasets)
         record = RunRecord(self.config.output_dir, identity, processes().is_main_process)
+        if self._mix is not None and record.finished("policy") is None:
+            self._mix.check(data)
+        rows = heldout.select(range(min(self.config.eval_prompts or len(heldout), len(heldout))))
+        suites = self._suites(rows)
         processes().wait_for_everyone()  # all have looked at the folder before one writes to it
         record.start()
-        run = Run(self.config, record, self._base_on_disk(), self.tokenizer)
-        return self._run_stages(run, data, heldout, num_epochs, feedback)
-
-    def _check_data(self, data: Any, heldout: Any) -> tuple[Dataset, Dataset]:
-        scale = cast(StrengthScale, self.config.strength_scale)
-        data = prepare_preferences(data, scale)
-        if heldout is None:
-            if len(data) < 10:
-                raise ValueError(
-                    f"`preference_dataset` has {len(data)} rows, too few to hold some out: give an `eval_dataset`."
-                )
-            parts = data.train_test_split(test_size=0.1, seed=self.config.seed)
-            data, heldout = parts["train"], parts["test"]
-            logger.warning(f"No `eval_dataset`: {len(heldout)} of the preferences are held out for the comparison.")
-        else:
-            heldout = prepare_preferences(heldout, scale, "eval_dataset")
-        if has_messages(data) != has_messages(heldout):
-            raise ValueError(
-                "One of `preference_dataset` and `eval_dataset` has messages, the other text. Use one kind."
-            )
-        if has_messages(data) and self.tokenizer.chat_template is None:
-            raise ValueError(
-                "The preferences are messages, but the tokenizer has no chat template. Set `tokenizer.chat_template`, "
-                "use an instruction-tuned model, or give the preferences as plain text."
-            )
-        if self.tokenizer.pad_token is None:
-            if self.tokenizer.eos_token is None:
-                raise ValueError("The tokenizer has neither a pad nor an EOS token: set `tokenizer.pad_token`.")
-            self.tokenizer.pad_token = self.tokenizer.eos_token
-        return data, heldout
-
-    def _identity(self) -> str:
-        if isinstance(self._model, str):
-            return self._model
-        digest = hashlib.sha256()
-        for name, parameter in self._model.named_parameters():
-            digest.update(name.encode())
-            digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return f"in memory, sha256 {digest.hexdigest()[:16]}"
-
-    def _base_on_disk(self) -> str:
-        """The model before, as a folder or hub name: what every stage loads, also after a restart."""
-        if isinstance(self._model, str):
-            return self._model
-        folder = Path(self.config.output_dir) / "base_model"
-        if processes().is_main_process and not folder.is_dir():
-            # A copy: the user's model keeps its adapter.
-            model = copy.deepcopy(self._model).merge_and_unload() if is_peft_model(self._model) else self._model
-            partial = folder.with_name(".base_model.partial")
-            model.save_pretrained(partial)
-            self.tokenizer.save_pretrained(partial)
-            partial.rename(folder)
-        processes().wait_for_everyone()
-        return str(folder)
-
-    def _run_stages(
-        self, run: Run, data: Dataset, heldout: Dataset, num_epochs: float, feedback: Feedback
-    ) -> RLHFResult:
-        config, rows = self.config, heldout
-        if config.eval_prompts is not None and config.eval_prompts < len(heldout):
-            rows = heldout.select(range(config.eval_prompts))
-        wants_reward = config.reward_model_path is not None or (config.algorithm == "ppo" and not self.reward_funcs)
-        plan = Plan(config, wants_reward, feedback.stages)
+        base = base_on_disk(self._model, self.tokenizer, self.config.output_dir)
+        run = Run(self.config, record, base, self.tokenizer)
+        plan = Plan(self.config, self._wants_reward_model, feedback.stages, bool(suites.versions))
         run.stage("before", lambda: stages.answer(run, rows, None, plan.title("before")))
         data = feedback.join(run, data, plan)
-        start = None
-        if config.supervised_warm_start:
-            run.stage("sft", lambda: stages.warm_start(run, data, plan.title("sft")))
-            start = run.folder / "sft"
-        if wants_reward:
-            # A model that this run began to train and was killed before it could say so is this run's to finish.
-            begun = run.record.checkpoints("reward_model").is_dir() or run.record.finished("reward_model")
-            if not config.reward_is_remote and (begun or not _holds_model(config.reward_path)):
-                run.stage("reward_model", lambda: stages.train_reward(run, data, start, plan.title("reward_model")))
-            validation = run.stage("validation", lambda: stages.validate(run, heldout, plan.title("validation")))
-            if config.algorithm == "ppo" and not self.reward_funcs:
-                self._gate(validation)
-        work: Callable[[], dict[str, Any]]
-        if config.algorithm == "ppo":
-            work = lambda: stages.align_ppo(  # noqa: E731
-                run, data, start, num_epochs, self.reward_funcs, plan.title("policy")
-            )
-        else:
-            work = lambda: stages.align_dpo(run, data, start, num_epochs, plan.title("policy"))  # noqa: E731
+        start = self._warm_start(run, data, plan)
+        if self._wants_reward_model:
+            self._reward_model(run, data, heldout, start, plan)
+        self._align(run, data, start, num_epochs, plan)
+        return self._compare(run, data, rows, suites, plan)
+
+    def _suites(self, rows: Dataset) -> Suites:
+        """What the model is put to before and after, made and checked."""
+        metrics = [] if self._mix is None else self._mix.metrics(lambda: stages.load_reward(self.config))
+        cases = heldout_cases(rows) if metrics or self.config.evaluation else []
+        return self.config.evaluation_plan.make(cases, metrics)
+
+    @property
+    def _trains_against_reward_model(self) -> bool:
+        """Whether PPO's reward is the run's reward model, or has it among its components."""
+        if self.config.algorithm != "ppo" or self.reward_funcs:
+            return False
+        return self._mix is None or self._mix.recipe.reward_model is not None
+
+    @property
+    def _wants_reward_model(self) -> bool:
+        return self.config.reward_model_path is not None or self._trains_against_reward_model
+
+    def _warm_start(self, run: Run, data: Dataset, plan: Plan) -> Path | None:
+        if not self.config.supervised_warm_start:
+            return None
+        run.stage("sft", lambda: stages.warm_start(run, data, plan.title("sft")))
+        return run.folder / "sft"
+
+    def _reward_model(self, run: Run, data: Dataset, heldout: Dataset, start: Path | None, plan: Plan) -> None:
+        config = self.config
+        # A model that this run began to train and was killed before it could say so is this run's to finish.
+        begun = run.record.checkpoints("reward_model").is_dir() or run.record.finished("reward_model")
+        if not config.reward_is_remote and (begun or not holds_model(config.reward_path)):
+            run.stage("reward_model", lambda: stages.train_reward(run, data, start, plan.title("reward_model")))
+        validation = run.stage("validation", lambda: stages.validate(run, heldout, plan.title("validation")))
+        if run.record.finished("reward_model") and processes().is_main_process:
+            write_reward_card(run, len(data), validation)
+        if self._trains_against_reward_model:
+            self._gate(validation)
+
+    def _align(self, run: Run, data: Dataset, start: Path | None, num_epochs: float, plan: Plan) -> None:
+        def work() -> dict[str, Any]:
+            title = plan.title("policy")
+            if self.config.algorithm == "dpo":
+                return stages.align_dpo(run, data, start, num_epochs, title)
+            return stages.align_ppo(run, data, start, num_epochs, self._reward(), title)
+
         run.stage("policy", work)
+
+    def _reward(self) -> Any:
+        """PPO's reward; None for the run's reward model alone."""
+        if self._mix is None:
+            return self.reward_funcs
+        own = stages.load_reward(self.config, progress=False) if self._trains_against_reward_model else None
+        return self._mix.mixer(own, processes().device)
+
+    def _compare(self, run: Run, data: Dataset, rows: Dataset, suites: Suites, plan: Plan) -> RLHFResult:
+        """The model after beside the one before: answers, suites, report and model card."""
         policy = run.folder / "policy"
+        before = run.record.finished("before") or {}
         after = run.stage("after", lambda: stages.answer(run, rows, policy, plan.title("after")))
         run.stage("divergence", lambda: stages.divergence(run, rows, policy, after["answers"]))
-        report = make_report(run, rows, stages.load_reward(run) if wants_reward else None)
-        path = write_report(report, run.folder) if processes().is_main_process else run.folder / "report.html"
+        pairs: list[measuring.Pair] = []
+        if suites.versions:
+
+            def measure() -> dict[str, Any]:
+                plan.title("evaluation")  # announces it: suites have bars of their own
+                return measuring.put_to_suites(run, suites, policy, (before["answers"], after["answers"]))
+
+            run.stage("evaluation", measure, suites=suites.versions)
+            pairs = measuring.results_of(run)
+        alone = self._wants_reward_model and self._mix is None
+        report = make_report(run, rows, stages.load_reward(self.config) if alone else None, pairs, suites.gate)
+        path, page = run.folder / "report.html", None
+        if pairs:
+            page = measuring.folder_of(run) / "report.html"
+        if processes().is_main_process:
+            write_report(report, run.folder)
+            write_policy_card(run, len(data), report)
+            if pairs:
+                measuring.write_evaluation(run, pairs, suites, report.title)
         shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
-        return RLHFResult(str(policy), config.reward_path if wants_reward else None, report, str(path))
+        reward_path = self.config.reward_path if self._wants_reward_model else None
+        return RLHFResult(str(policy), reward_path, report, str(path), None if page is None else str(page))
 
     def _gate(self, validation: dict[str, Any]) -> None:
         if validation["refusal"] is None:
@@ -284,16 +288,3 @@ class RLHFTrainer:
             "its errors. Give it more or clearer preferences, train it longer (`reward={'num_train_epochs': 3}`), or "
             "set `skip_reward_validation=True` to go on regardless."
         )
-
-
-def check_reward_folder_or_empty(path: str) -> None:
-    """Refuses what is in the way of a reward model: a file, or a folder with something else in it."""
-    folder = Path(path)
-    if folder.is_file():
-        raise FileExistsError(f"{path} is a file; `reward_model_path` is a folder or the name of a model on the hub.")
-    if folder.is_dir() and any(folder.iterdir()):
-        check_reward_folder(folder)
-
-
-def _holds_model(path: str) -> bool:
-    return any((Path(path) / name).is_file() for name in ("config.json", "adapter_config.json"))

@@ -8,7 +8,7 @@ import inspect
 import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -197,3 +197,13 @@ def _event_loop(process: int) -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="rlhf_ext.rewards", daemon=True).start()
     return loop
+
+
+def logged_under(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns for a component, whose own metrics and table columns go under its name."""
+    loggers = {key: columns[key] for key in ("log_metric", "log_extra") if columns.get(key) is not None}
+    return {**columns, **{key: functools.partial(_log_under, log, name) for key, log in loggers.items()}}
+
+
+def _log_under(log: Callable[[str, Any], None], name: str, what: str, value: Any) -> None:
+    log(f"{name}/{what}", value)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers.utils import logging
 
 from ..types import Completion, Prompt
-from .calling import call_all
+from .calling import call_all, logged_under
 from .combining import make_combination
 from .components import check_names, is_stateful, per_component, reward_function
 from .constraints import Constraint, ConstraintState, constrained
 from .ensemble import RewardEnsemble
+from .functions.encoders import Encoder
 from .gates import Gate, close_gates
 from .model import RewardModel
 from .normalization import make_normalizer, make_transform
 from .processes import gather_rows
 from .weights import Weight, complete_weights, progress_of, weights_at
+
+logger = logging.get_logger(__name__)
 
 
 class RewardMixer:
@@ -123,6 +126,7 @@ class RewardMixer:
         self.components = {name: reward_function(name, component) for name, component in components.items()}
         self.training = True
         self.progress = 0.0
+        self._begun = False
         self.__name__ = "reward_mixer"  # how TRL names it in logs
 
     def __call__(
@@ -130,9 +134,11 @@ class RewardMixer:
     ) -> list[float | None]:
         """TRL's reward-function protocol; columns go on to the components."""
         if self.training and columns.get("trainer_state") is not None:
+            self._say_if_begun_anew(columns["trainer_state"].global_step)
             self.progress = progress_of(columns["trainer_state"])
         inputs = {
-            name: {"prompts": prompts, "completions": completions, **_under(name, columns)} for name in self.components
+            name: {"prompts": prompts, "completions": completions, **logged_under(name, columns)}
+            for name in self.components
         }
         scores = call_all(self.components, inputs)
         counted = np.array(list(scores.values()), dtype=float).T.reshape(len(completions), len(scores))  # None is NaN
@@ -148,6 +154,16 @@ class RewardMixer:
         mixed = constrained(rewards, costs, list(self.constraints.values()))[mine]
         self._log(columns, rows, weights, costs, scores)
         return [None if np.isnan(reward) else float(reward) for reward in mixed]
+
+    def _say_if_begun_anew(self, step: int) -> None:
+        learnt = [one for one in self.constraints.values() if one.constraint.penalty is None]
+        learnt += [one for one in self.normalizers.values() if is_stateful(one)]
+        if step and learnt and not self._begun:
+            logger.warning(
+                f"The run goes on from step {step}, but its RewardMixer begins anew: multipliers and running statistics are not "
+                "the checkpoint's. With TRL's trainers give `callbacks=[RewardStateCallback(reward)]`, from the first run on."
+            )
+        self._begun = True
 
     @property
     def _by_group(self) -> bool:
@@ -218,8 +234,9 @@ class RewardMixer:
     def to(self, device: torch.device | str) -> RewardMixer:
         """Moves the models among the components, as `nn.Module.to` does."""
         for component in self.components.values():
-            if isinstance(component, RewardModel | RewardEnsemble | RewardMixer):
-                component.to(device)
+            moved = getattr(component, "encoder", component)  # classifiers and the like hold one
+            if isinstance(moved, RewardModel | RewardEnsemble | RewardMixer | Encoder):
+                moved.to(device)
         return self
 
     def _signature(self) -> dict[str, Any]:
@@ -251,6 +268,7 @@ class RewardMixer:
             ValueError: If it is of another mixer: other components, normalisers or constraints. Then nothing is taken.
         """
         self.check_state(state)
+        self._begun = True
         self.progress = state["progress"]
         for name, one in state["normalizers"].items():
             self.normalizers[name].load_state_dict(one)
@@ -276,13 +294,3 @@ class RewardMixer:
         for name, component in self._stateful.items():
             if isinstance(component, RewardMixer):
                 component.check_state(state["components"][name])
-
-
-def _under(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns for a component, whose own metrics and table columns go under its name."""
-    loggers = {key: columns[key] for key in ("log_metric", "log_extra") if columns.get(key) is not None}
-    return {**columns, **{key: functools.partial(_log_under, log, name) for key, log in loggers.items()}}
-
-
-def _log_under(log: Callable[[str, Any], None], name: str, what: str, value: Any) -> None:
-    log(f"{name}/{what}", value)

@@ -16,6 +16,7 @@ from transformers.utils import logging
 from .._compat import attributes_set, check_seams
 from ..data.preferences import STRENGTH
 from .callbacks import FiniteLoss
+from .model_card import DPOCard
 from .pair_columns import (
     WithPairColumns,
     check_strength,
@@ -63,7 +64,7 @@ class DPOConfig(trl.DPOConfig):
         check_strength_config(self, STRENGTH_LOSSES)
 
 
-class DPOTrainer(FiniteLoss, trl.DPOTrainer):
+class DPOTrainer(FiniteLoss, DPOCard, trl.DPOTrainer):
     """
     TRL's `DPOTrainer`, reading `preference_strength`, `margin` and `weight` for each pair.
 
@@ -112,6 +113,7 @@ class DPOTrainer(FiniteLoss, trl.DPOTrainer):
         if STRENGTH in present and mode == "none":
             logger.warning(unused_strength("DPOConfig", STRENGTH_LOSSES))
             present = tuple(column for column in present if column != STRENGTH)
+        self._pair_columns = present
         if present:
             self._check_pair_loss(present)
             self.data_collator = WithPairColumns(self.data_collator, present)

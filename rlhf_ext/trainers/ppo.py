@@ -20,6 +20,7 @@ from .checked_reward import checked_rewards
 from .critic import NAME, ValueModel, hidden, make_critic
 from .kl_control import KLController
 from .minibatches import minibatches
+from .model_card import PPOCard
 from .one_base import RewardOnBase
 from .ppo_config import PPOConfig
 from .ppo_rollout import PPORollout
@@ -30,7 +31,7 @@ from .tokenized_prompts import with_pad_inside, with_text_prompts
 from .trl_1_12 import arguments_of_1_12
 
 
-class PPOTrainer(FiniteLoss, PPORollout):
+class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
     """
     Proximal policy optimisation ([1707.06347](https://huggingface.co/papers/1707.06347)) as InstructGPT uses it
     ([2203.02155](https://huggingface.co/papers/2203.02155)), on TRL's GRPOTrainer.
@@ -81,10 +82,6 @@ class PPOTrainer(FiniteLoss, PPORollout):
     ```
     """
 
-    _tag_names = ["trl", "ppo", "rlhf_ext"]
-    _name = "PPO"
-    _template_file = "lm_model_card.md"
-    _paper = {"title": "Proximal Policy Optimization Algorithms", "id": "1707.06347"}
     _buffered_inputs: Any
 
     def __init__(

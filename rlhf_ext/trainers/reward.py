@@ -13,6 +13,7 @@ from transformers.utils import logging
 from .._compat import check_seams
 from ..data.preferences import STRENGTH
 from .callbacks import FiniteLoss
+from .model_card import RewardCard
 from .pair_columns import (
     WithPairColumns,
     check_strength,
@@ -58,7 +59,7 @@ class RewardConfig(trl.RewardConfig):
         check_strength_config(self, STRENGTH_LOSSES)
 
 
-class RewardTrainer(FiniteLoss, trl.RewardTrainer):
+class RewardTrainer(FiniteLoss, RewardCard, trl.RewardTrainer):
     """
     TRL's `RewardTrainer`, reading `preference_strength` if [`RewardConfig`] says how.
 

@@ -28,17 +28,8 @@ from .reward import RewardConfig, RewardTrainer
 # Beginnings of settings that do not change what is trained: they may differ when a run goes on.
 _FREE = (
     *("output_dir", "run_name", "project", "trackio_", "logging_", "log_", "report_to", "disable_tqdm", "include_"),
-    *(
-        "save_",
-        "eval_",
-        "hub_",
-        "push_to_hub",
-        "resume_from_checkpoint",
-        "do_",
-        "dataloader_",
-        "dataset_num_proc",
-        "use_cpu",
-    ),
+    *("save_", "eval_", "hub_", "push_to_hub", "resume_from_checkpoint", "do_", "dataloader_", "dataset_num_proc"),
+    "use_cpu",
 )
 
 

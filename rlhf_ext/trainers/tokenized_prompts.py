@@ -86,9 +86,10 @@ def with_pad_inside(tokenizer: Any, model: Any) -> Any:
     rows = model.get_input_embeddings().num_embeddings
     if inner.pad_token_id is None or inner.pad_token_id < rows:
         return tokenizer
-    candidates = [inner.unk_token_id, inner.bos_token_id, *range(rows)]
+    own = model.config.get_text_config().pad_token_id
+    candidates = [own, inner.unk_token_id, inner.bos_token_id, *range(rows)]
     pad = next(i for i in candidates if i is not None and i < rows and i != inner.eos_token_id)
-    logger.warning(
+    logger.warning_once(
         f"The padding token {inner.pad_token!r} has id {inner.pad_token_id}, but the model has {rows} embeddings: "
         f"{inner.convert_ids_to_tokens(pad)!r} pads instead."
     )

@@ -57,12 +57,13 @@ def grpo(tiny, prompts, quick, folder, reward, callbacks, **config):
     return trl.GRPOTrainer(tiny, reward, args, train_dataset=prompts, callbacks=callbacks)
 
 
-def test_a_grpo_run_goes_on_with_what_its_reward_had_learnt(tiny, prompts, quick, tmp_path):
+def test_a_grpo_run_goes_on_with_what_its_reward_had_learnt(tiny, prompts, quick, tmp_path, caplog):
     def run(folder, until, resume=None):
         reward = mixer()
         callbacks = [RewardStateCallback(reward)] + ([StopAt(until)] if until < 4 else [])
         trainer = grpo(tiny, prompts, quick, tmp_path / folder, reward, callbacks)
         trainer.train(resume_from_checkpoint=resume)
+        assert "begins anew" not in caplog.text
         return reward, trainer
 
     reward, trainer = run("a", 4)
@@ -220,6 +221,23 @@ def test_resuming_where_no_state_can_be_found_is_refused(tiny, prompts, quick, t
     with pytest.raises(FileNotFoundError, match="goes on from step 2.*resume_from=FOLDER"):
         resume()
     assert resume(resume_from=elsewhere).normalizers["brevity"].moments.count == 12
+
+
+@pytest.mark.parametrize(("normalize", "said"), [("running", True), ("batch", False)])
+def test_a_mixer_that_begins_anew_in_the_midst_of_a_run_says_so(
+    normalize, said, tiny, prompts, quick, tmp_path, caplog
+):
+    """The callback was forgotten: TRL resumes, and nothing else would tell."""
+
+    def run(resume, **config):
+        reward = RewardMixer({"vowels": vowels, "brevity": brevity}, normalize=normalize)
+        trainer = grpo(tiny, prompts, quick, tmp_path / "a", reward, [], save_steps=1, **config)
+        trainer.train(resume_from_checkpoint=resume)
+
+    run(None, max_steps=1)
+    assert "begins anew" not in caplog.text
+    run(True, max_steps=3)
+    assert caplog.text.count("goes on from step 1, but its RewardMixer begins anew") == said
 
 
 def test_a_callback_with_nothing_to_save_is_refused():

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,7 @@ from rlhf_ext import PPOConfig, PPOTrainer
 from rlhf_ext.trainers.tokenized_prompts import TokenizedPrompt, with_text_prompts
 from rlhf_ext.trainers.trl_1_12 import logger
 
-SCRIPT = Path(__file__).with_name("trl_1_12_script.py")
-IMPORT = "from trl.experimental.ppo import PPOConfig, PPOTrainer"
+SCRIPT = Path(__file__).parents[2] / "examples" / "drop_in" / "ppo_from_trl_1_12.py"
 
 
 @pytest.fixture
@@ -27,20 +27,23 @@ def warnings(monkeypatch):
 
 
 @pytest.fixture
-def script(tmp_path):
-    """The 1.12 script with its import line changed, as its `main`."""
-    text = SCRIPT.read_text(encoding="utf-8")
-    assert text.count(IMPORT) == 1
-    path = tmp_path / "script.py"
-    path.write_text(text.replace(IMPORT, "from rlhf_ext import PPOConfig, PPOTrainer"), encoding="utf-8")
-    return runpy.run_path(str(path))["main"]
+def script(monkeypatch):
+    """The 1.12 script with its import line changed, as `python SCRIPT ARGUMENTS` runs it; gives its trainer."""
+
+    def run(arguments):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+        return runpy.run_path(str(SCRIPT), run_name="__main__")["trainer"]
+
+    return run
 
 
 @pytest.fixture
 def arguments(tiny, reward_folder, plain, tmp_path):
-    plain.select_columns(["prompt"]).to_json(tmp_path / "prompts.json")
+    rows = plain.select_columns(["prompt"])
+    rows.select(range(8)).to_json(tmp_path / "prompts" / "test.jsonl")
+    rows.select(range(8, len(rows))).to_json(tmp_path / "prompts" / "train.jsonl")
     return [
-        f"--dataset_name={tmp_path / 'prompts.json'}",
+        f"--dataset_name={tmp_path / 'prompts'}",
         f"--sft_model_path={tiny}",
         f"--reward_model_path={reward_folder}",
         f"--output_dir={tmp_path / 'out'}",
@@ -202,3 +205,9 @@ def test_padding_is_taken_off_and_ids_survive(tokenizer):
         assert [list(TokenizedPrompt.in_row(row)["prompt"].ids) for row in rows] == ids
     with pytest.raises(ValueError, match="give the `processing_class`"):
         with_text_prompts(Dataset.from_dict({"input_ids": ids}), None)
+
+
+def test_the_import_is_all_that_changed():
+    changed = [line for line in SCRIPT.read_text(encoding="utf-8").splitlines() if "# was: " in line]
+    theirs = "from trl.experimental.ppo import PPOConfig, PPOTrainer"
+    assert changed == [f"from rlhf_ext import PPOConfig, PPOTrainer  # was: {theirs}"]

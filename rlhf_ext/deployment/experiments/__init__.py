@@ -3,11 +3,12 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .canary import Canary, Standing, Step
+from .canary import Canary
 from .experiment import Assignment, Experiment
 from .guards import Guard
 from .layers import Experiments
 from .outcomes import Outcome, Outcomes, read_outcomes
+from .ramp import Standing, Step
 from .reading import CanaryPlan, read_experiments
 from .transitions import CanaryStore, Observation, Transition
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..._strict_yaml import read_yaml
-from .canary import Canary, Step
+from .canary import Canary
 from .experiment import Experiment
 from .guards import Guard
 from .layers import Experiments
+from .ramp import Step
 from .transitions import CanaryStore
 
 _EXPERIMENT = tuple(f.name for f in fields(Experiment))

@@ -85,8 +85,8 @@ class Recorder:
 
     @property
     def away(self) -> bool:
-        """Whether the store could not be written when it was last tried."""
-        return self._away
+        """Whether nothing is written: the store could not be when it was last tried, or the thread that writes has died."""
+        return self._away or (self._thread.ident is not None and not self._thread.is_alive())
 
     def start(self) -> None:
         """Begins."""
@@ -107,7 +107,7 @@ class Recorder:
         self._flushing.append(written)
         self._now.set()
         self._wake.set()
-        return written.wait(seconds) and not self._away
+        return written.wait(seconds) and not self.away
 
     def stop(self, seconds: float) -> None:
         """Stores what is left, within `seconds`."""

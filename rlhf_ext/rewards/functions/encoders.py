@@ -62,6 +62,12 @@ class Encoder:
         """A classifier's labels and their places."""
         return {label: place for place, label in self.model.config.id2label.items()}
 
+    def to(self, device: torch.device | str) -> Encoder:
+        """Moves the model, as `nn.Module.to` does; one that `device_map` has placed stays where it is."""
+        if not getattr(self.model, "hf_device_map", None):
+            self.model.to(device)
+        return self
+
     def read(
         self, texts: Sequence[str] | Sequence[tuple[str, str]], head: Callable[[Any, torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import torch
 
@@ -42,6 +43,7 @@ class DetoxifySafety:
 
     Raises:
         ImportError: If detoxify is not installed.
+        ConnectionError: If its checkpoint cannot be downloaded.
         FileNotFoundError: If there is no file `checkpoint`.
         ValueError: If the model type or a label is unknown.
 
@@ -74,12 +76,18 @@ class DetoxifySafety:
             raise ValueError(f"`model_type` should be one of {', '.join(MODEL_URLS)}, got {model_type!r}.")
         if checkpoint is not None and not Path(checkpoint).is_file():
             raise FileNotFoundError(f"There is no Detoxify checkpoint {checkpoint}.")
-        detoxify = Detoxify(
-            model_type,
-            checkpoint=None if checkpoint is None else str(checkpoint),
-            device=device,
-            huggingface_config_path=None if huggingface_config_path is None else str(huggingface_config_path),
-        )
+        try:
+            detoxify = Detoxify(
+                model_type,
+                checkpoint=None if checkpoint is None else str(checkpoint),
+                device=device,
+                huggingface_config_path=None if huggingface_config_path is None else str(huggingface_config_path),
+            )
+        except URLError as error:
+            raise ConnectionError(
+                f"Detoxify's model {model_type!r} could not be fetched from {MODEL_URLS[model_type]}: {error.reason}. Without a "
+                "network give `checkpoint` and `huggingface_config_path`, a file and a folder of this machine."
+            ) from error
         self.class_names = list(detoxify.class_names)
         if unknown := [label for label in labels or [] if label not in self.class_names]:
             raise ValueError(f"`labels` should be among {', '.join(self.class_names)}; got {unknown[0]!r}.")

@@ -136,6 +136,17 @@ def test_a_store_that_is_away_says_so_and_holds_what_was_served(start, stub, tmp
     assert gateway.post("/v1/feedback", {"response_id": number, "kind": "thumb", "up": True})[0] == 200
 
 
+def test_a_recorder_that_has_died_is_told_to_whoever_asks_whether_to_send_requests(start, stub, monkeypatch):
+    gateway = start(stub)
+    assert ask(gateway) and gateway.get("/readyz")[0] == 200
+    gateway.rows(1)
+    monkeypatch.setattr("threading.excepthook", lambda *_: None)
+    monkeypatch.setattr(gateway.gateway.store, "record", lambda rows: 1 / 0)
+    assert ask(gateway).choices[0].message.content == TEXT
+    gateway.gateway.recorder._thread.join(5)
+    assert gateway.get("/readyz")[0] == 503 and gateway.gateway.recorder.flush(0.1) is False
+
+
 def test_more_than_can_be_held_is_counted_not_kept(start, stub):
     gateway = start(stub)
     recorder = gateway.gateway.recorder

@@ -4,12 +4,12 @@ from transformers import AutoModel, AutoTokenizer
 
 from rlhf_ext.evaluation.automatic import BertScore
 
-from .encoder import bert
+from ...tiny_bert import tiny_bert
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return bert(tmp_path_factory.mktemp("bert"))
+    return tiny_bert(tmp_path_factory.mktemp("bert"))
 
 
 def by_hand(folder, text, target, layer):

@@ -10,7 +10,7 @@ from rlhf_ext.evaluation.automatic.metrics import Answers
 from rlhf_ext.evaluation.automatic.names import PLAIN, WITH_ARGUMENT
 from rlhf_ext.evaluation.suite import Case
 
-from .encoder import bert
+from ...tiny_bert import tiny_bert
 
 ROWS = [
     {"target": "the old tower is red .", "document": "the tower is old . it is red ."},
@@ -23,9 +23,9 @@ TEXTS = ["the old red tower .", ""]
 @pytest.fixture(scope="module")
 def arguments(tiny, tmp_path_factory):
     return {
-        "bertscore": bert(tmp_path_factory.mktemp("bert")),
-        "similarity": bert(tmp_path_factory.mktemp("bert")),
-        "faithfulness": bert(tmp_path_factory.mktemp("nli"), ["entailment", "neutral", "contradiction"]),
+        "bertscore": tiny_bert(tmp_path_factory.mktemp("bert")),
+        "similarity": tiny_bert(tmp_path_factory.mktemp("bert")),
+        "faithfulness": tiny_bert(tmp_path_factory.mktemp("nli"), ["entailment", "neutral", "contradiction"]),
         "perplexity": tiny,
         "language": "en",
         "classification": "the old tower is red . | a good day",

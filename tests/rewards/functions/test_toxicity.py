@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -102,3 +103,14 @@ def test_it_says_what_to_install(monkeypatch):
         ImportError, match=r"DetoxifySafety needs the package detoxify: pip install rlhf_ext\[safety\]"
     ):
         DetoxifySafety()
+
+
+def test_a_checkpoint_that_cannot_be_fetched_is_said(monkeypatch):
+    def no_network(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", no_network)
+    with pytest.raises(
+        ConnectionError, match="'unbiased' could not be fetched from https.*: no network.*`checkpoint`"
+    ):
+        DetoxifySafety("unbiased")

@@ -1,0 +1,146 @@
+"""Settings of a run as they are given, in Python, as JSON on the command line or in a file: read, and refused where wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from .._strict_yaml import read_yaml
+
+ALGORITHMS = ("ppo", "dpo")
+STAGES = ("sft", "reward", "ppo", "dpo")
+
+
+def check_values(config: Any) -> None:
+    """Refuses values of [`RLHFConfig`] that are not possible, each on its own; a `Path` becomes text.
+
+    Raises:
+        ValueError: That names field and value.
+    """
+    if config.algorithm not in ALGORITHMS:
+        raise ValueError(f"`algorithm` must be one of {ALGORITHMS}, got {config.algorithm!r}.")
+    if config.strength_scale not in ("probability", "unit"):
+        raise ValueError(f"`strength_scale` must be 'probability' or 'unit', got {config.strength_scale!r}.")
+    for name in ("learning_rate", "batch_size", "ppo_epochs", "max_grad_norm", "checkpoint_steps"):
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise ValueError(f"`{name}` must be a positive number, got {value!r}.")
+    for name in ("eval_prompts", "eval_max_new_tokens"):
+        value = getattr(config, name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"`{name}` must be a positive whole number or None, got {value!r}.")
+    for name in ("model_name", "reward_model_path", "output_dir", "report_to"):
+        value = getattr(config, name)
+        if isinstance(value, Path):
+            setattr(config, name, str(value))
+        elif not isinstance(value, str) and not (value is None and name in ("model_name", "reward_model_path")):
+            raise ValueError(f"`{name}` must be text, got {value!r}.")
+    if not 0 <= config.min_reward_accuracy <= 1:
+        raise ValueError(f"`min_reward_accuracy` must be in [0, 1], got {config.min_reward_accuracy}.")
+    if config.bf16 and config.fp16:
+        raise ValueError("`bf16` and `fp16` cannot both be set: choose one.")
+
+
+def stage_class(name: str) -> type:
+    """The configuration class of a stage, or of `lora`; imported when asked for."""
+    if name == "lora":
+        from peft import LoraConfig
+
+        return LoraConfig
+    if name == "sft":
+        from trl import SFTConfig
+
+        return SFTConfig
+    from .. import trainers
+
+    return {"reward": trainers.RewardConfig, "ppo": trainers.PPOConfig, "dpo": trainers.DPOConfig}[name]
+
+
+def stage_settings(name: str, given: Any) -> Any:
+    """A stage's settings as a dict, a config object or None.
+
+    Args:
+        name (`str`):
+            The stage, or `"lora"`.
+        given (`dict`, `str`, dataclass or `None`):
+            A dict of fields, also as JSON, or the stage's TRL config.
+
+    Raises:
+        ValueError: If it is no JSON, nothing like settings, or has a field that the stage's config has not.
+    """
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"`{name}` is not JSON: {error}. Give e.g. '{{\"learning_rate\": 1e-4}}'.") from error
+    if given is None or is_dataclass(given):
+        return given
+    if not isinstance(given, dict):
+        raise ValueError(f"`{name}` must be a dict of settings or a config object, got {given!r}.")
+    known = {f.name for f in fields(stage_class(name))}
+    if unknown := sorted(set(given) - known):
+        raise ValueError(f"`{name}` has no setting {unknown[0]!r}. See the fields of {stage_class(name).__name__}.")
+    return given
+
+
+def read_mapping(name: str, given: Any) -> dict[str, Any] | None:
+    """A mapping that is given as it is, as JSON, or as a YAML file with it (a recipe: its part of that name).
+
+    Args:
+        name (`str`):
+            The field.
+        given (`dict`, `str` or `None`):
+            What it was set to.
+
+    Raises:
+        FileNotFoundError: If it names a file that is not there.
+        ValueError: If it is no mapping, no JSON or no YAML.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str) and given.lstrip().startswith("{"):
+        try:
+            given = json.loads(given)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"`{name}` is not JSON: {error}.") from error
+    elif isinstance(given, str):
+        given = read_yaml(given)
+        given = given.get(name, given) if isinstance(given, Mapping) else given
+    if not isinstance(given, Mapping):
+        raise ValueError(f"`{name}` must be a mapping, JSON of one, or a YAML file with one, got {given!r}.")
+    return dict(given)
+
+
+def read_thresholds(given: dict | str) -> dict:
+    """What is asked of a reward model, as plain values.
+
+    Args:
+        given (`dict` or `str`):
+            As [`~rlhf_ext.evaluation.reward_models.Thresholds`] takes them, also as JSON, or a YAML file.
+
+    Raises:
+        ValueError: If there is no such figure, or a run cannot measure it.
+    """
+    import yaml
+
+    from ..evaluation.reward_models import Thresholds
+
+    try:
+        if not isinstance(given, str):
+            thresholds = Thresholds(given)
+        elif given.lstrip().startswith("{"):
+            thresholds = Thresholds(yaml.safe_load(given))  # JSON is YAML
+        else:
+            thresholds = Thresholds.from_file(given)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"`reward_thresholds`: {error}") from error
+    for measure in ("best_of_n", "ensemble"):
+        if measure in thresholds.measures:
+            raise ValueError(
+                f"`reward_thresholds` ask for {measure.replace('_', '-')}, which a run cannot measure: it has one "
+                "reward model and no gold one. Use `rlhf-ext validate`, or `validate_reward_model`."
+            )
+    return thresholds.to_dict()

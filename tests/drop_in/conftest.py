@@ -1,0 +1,35 @@
+"""Shared by the drop-in tests: preferences without the columns that are ours."""
+
+import gc
+
+import pytest
+from transformers import TrainerCallback
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collected_once():
+    """Every run ends with a garbage collection that walks all that was imported: longer than a run of two steps takes."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def messages(preferences):
+    return preferences.select_columns(["prompt", "chosen", "rejected"]).select(range(12))
+
+
+@pytest.fixture
+def quick(quick):
+    return {**quick, "per_device_train_batch_size": 2}
+
+
+class StopAt(TrainerCallback):
+    """Ends a run as a kill would, a step earlier than it knows."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step >= self.step
