@@ -15,6 +15,8 @@ import datasets
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
+from tests.docs.markdown import ROOT
+
 MODELS = ["Qwen/Qwen3-0.6B", "gpt2", "policy"]
 REWARDS = ["reward_model"]
 
@@ -78,6 +80,7 @@ def lay_out(folder: Path, tiny: str, reward: str, rows: datasets.Dataset) -> Non
             for row in rows
         )
         (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    os.symlink(ROOT / "examples", folder / "examples")
     (folder / "principles.yaml").write_text(PRINCIPLES, encoding="utf-8")
     (folder / "experiments.yaml").write_text(EXPERIMENTS, encoding="utf-8")
 

@@ -18,7 +18,15 @@ from tests.docs.markdown import PAGES, ROOT, name_of, prose, shell_commands
 COMMANDS = [(page, line) for page in PAGES for line in shell_commands(page)]
 OURS = [(page, line) for page, line in COMMANDS if line.startswith("rlhf-ext ")]
 # Flags that prose names and that belong to other programs.
-FOREIGN = {"--tasks", "--include_path", "--output_path", "--log_samples", "--apply_chat_template", "--no-deps"}
+FOREIGN = {
+    "--tasks",
+    "--include_path",
+    "--output_path",
+    "--log_samples",
+    "--apply_chat_template",
+    "--no-deps",
+    "--dataset_name",
+}
 
 
 class Parsed(Exception):
@@ -93,7 +101,7 @@ def test_a_wrong_command_flag_or_value_is_found(line: str, monkeypatch: pytest.M
 
 
 def all_flags(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Every flag of every command, and of the benchmarks."""
+    """Every flag of every command, of the benchmarks and the examples."""
     stop_after_parsing(monkeypatch, complete=False)
     actions = {
         "feedback": ["serve", "add", "invite", "export", "ranking"],
@@ -110,6 +118,10 @@ def all_flags(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         found |= set(parsed.value.parser._option_string_actions)
     for script in (ROOT / "benchmarks").glob("*.py"):
         found |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', script.read_text(encoding="utf-8")))
+    for script in (ROOT / "examples").rglob("*.py"):  # fields of their dataclasses
+        found |= {
+            f"--{name}" for name in re.findall(r"^    (\w+): [^=\n]+ = ", script.read_text(encoding="utf-8"), re.M)
+        }
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from trl import TrlParser
 
 from rlhf_ext import ReleaseGate, RLHFConfig, Thresholds, safety_suite
@@ -27,11 +28,14 @@ READERS: dict[str, Callable[[Path], object]] = {
     "docs/monitoring.md": load_settings,
     "docs/reward_models.md": Thresholds.from_file,
     "docs/rewards.md": Thresholds.from_file,
+    "docs/recipes.md": lambda path: RLHFConfig(**yaml.safe_load(path.read_text(encoding="utf-8"))),
     "docs/training.md": lambda path: TrlParser([RunArguments, RLHFConfig]).parse_args_and_config(
         ["--config", str(path)]
     ),
 }
 """What reads the YAML of each page."""
+
+MY_REWARDS = "def polite(prompts, completions, **columns):\n    return [1.0] * len(completions)\n"
 
 
 def write(block: Block, folder: Path) -> Path:
@@ -40,6 +44,7 @@ def write(block: Block, folder: Path) -> Path:
     if name_of(block.page) == "docs/monitoring.md":  # a section of the gateway's file
         text = 'upstreams: {vllm: {url: "http://127.0.0.1:8000/v1"}}\n' + text
     path.write_text(text, encoding="utf-8")
+    (folder / "my_rewards.py").write_text(MY_REWARDS, encoding="utf-8")
     (folder / "experiments.yaml").write_text(blocks(AB_TESTS, "yaml")[0].code, encoding="utf-8")
     return path
 
@@ -47,6 +52,7 @@ def write(block: Block, folder: Path) -> Path:
 @pytest.mark.parametrize("block", YAML, ids=lambda block: f"{name_of(block.page)}:{block.line}")
 def test_the_yaml_of_a_page_is_read(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     READERS[name_of(block.page)](write(block, tmp_path))
 
 

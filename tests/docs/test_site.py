@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import griffe
 import pytest
@@ -23,7 +24,7 @@ from tests.docs.markdown import ROOT
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as `make docs` does: any warning, such as a broken link, ends it."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
@@ -124,3 +125,18 @@ class A:
     assert "[`B`] names nothing that there is" in caplog.text
     for thing in (pack["A"], pack["A.go"]):
         assert 'identifier="pack.A.go"' in thing.docstring.value
+
+
+def test_links_out_of_the_docs_follow_their_pages_or_become_text():
+    hook = importlib.util.spec_from_file_location("pages", ROOT / "docs/hooks/pages.py")
+    module = importlib.util.module_from_spec(hook)
+    hook.loader.exec_module(module)
+
+    def moved(text: str, page: str) -> str:
+        place = SimpleNamespace(file=SimpleNamespace(src_uri=page))
+        return module.on_page_markdown(text, page=place, config={"config_file_path": str(ROOT / "mkdocs.yml")})
+
+    assert moved("[a](../CONTRIBUTING.md#the-house)", "ppo.md") == "[a](contributing.md#the-house)"
+    assert moved("[a](docs/ppo.md)", "contributing.md") == "[a](ppo.md)"
+    assert moved("[a](../ppo.md)", "reference/stats.md") == "[a](../ppo.md)"
+    assert moved("[`a`](../setup.py) [b](../gone.py)", "ppo.md") == "`a` [b](../gone.py)"
