@@ -42,6 +42,7 @@ class RewardModel:
 
     Raises:
         FileNotFoundError: If the folder is there but holds no model.
+        TypeError: If a model is no model of transformers.
         ValueError: If the model has more than one label, or no trained reward head (a language model would get a random
             one and score noise).
 
@@ -69,7 +70,12 @@ class RewardModel:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
         path = str(model) if isinstance(model, str | Path) else None
         self.model = cast(Any, load_reward_model(path, **model_kwargs) if path else model)
-        config = self.model.config
+        config = getattr(self.model, "config", None)
+        if config is None:
+            raise TypeError(
+                f"A reward model is a sequence classifier of transformers, but {type(model).__name__} has no `config`. For a "
+                "module of your own, write a reward function: `(prompts, completions, **columns) -> list[float]`."
+            )
         if getattr(config, "num_labels", None) != 1:
             raise ValueError(
                 f"A reward model gives one number a text, but this one has `num_labels={config.num_labels}`. For a "

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from accelerate.utils import is_peft_model, send_to_device
 from transformers import PreTrainedModel, TrainingArguments
+from transformers.utils import logging
 from trl.models.utils import prepare_deepspeed
 
 from .._compat import attributes_set
@@ -29,6 +30,8 @@ from .reward_state import load_reward_state, save_reward_state
 from .scoring import ScoringHooks
 from .tokenized_prompts import with_pad_inside, with_text_prompts
 from .trl_1_12 import arguments_of_1_12
+
+logger = logging.get_logger(__name__)
 
 
 class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
@@ -194,11 +197,17 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         return loss + self.args.vf_coef * (losses * mask).sum() / normalizer
 
     def create_optimizer(self, *args, **kwargs):
+        given = self.optimizer is not None
         optimizer = super().create_optimizer(*args, **kwargs)
+        critic = {id(parameter) for parameter in self._critic.critic.parameters()}
+        if given and not any(id(one) in critic for group in optimizer.param_groups for one in group["params"]):
+            logger.warning(
+                "The optimizer that was given has none of the critic's parameters, so that the critic does not learn. Leave "
+                "`optimizers` out, or set `trainer.optimizer` to one of `trainer.model.parameters()`, which has both."
+            )
         rate = self.args.value_learning_rate
         if rate is None:
             return optimizer
-        critic = {id(parameter) for parameter in self._critic.critic.parameters()}
         for group in list(optimizer.param_groups):
             mine = [parameter for parameter in group["params"] if id(parameter) in critic]
             if mine:

@@ -1,9 +1,12 @@
 """Shared by the drop-in tests: preferences without the columns that are ours."""
 
 import gc
+import os
 
 import pytest
 from transformers import TrainerCallback
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # Online DPO
 
 
 @pytest.fixture(scope="session", autouse=True)

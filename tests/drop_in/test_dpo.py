@@ -3,7 +3,7 @@
 import pytest
 import torch
 import trl
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from peft import LoraConfig, get_peft_model
 
 from rlhf_ext import DPOConfig, DPOTrainer
@@ -125,8 +125,6 @@ def test_rows_that_are_streamed(tiny, messages, quick):
 
 
 def test_rows_that_are_generated(tiny, messages, quick):
-    from datasets import IterableDataset
-
     def stream():
         return IterableDataset.from_generator(lambda: iter(messages.to_list())).shuffle(seed=3, buffer_size=16)
 
@@ -135,9 +133,7 @@ def test_rows_that_are_generated(tiny, messages, quick):
 
 
 def test_tools_reach_the_template(tiny, messages, quick):
-    tool = {"type": "function", "function": {"name": "clock", "description": "What time it is.", "parameters": {}}}
     data = messages.map(lambda _: {"tools": '[{"name": "clock", "description": "What time it is."}]'})
-    assert tool["function"]["name"] in data[0]["tools"]
 
     def run(pair):
         tokenizer = load(tiny)[1]

@@ -177,3 +177,8 @@ def test_text_that_begins_with_bos_gets_no_second_one(reward_folder, tokenizer):
     plain, begun = reward._tokenize("hi", " yes"), reward._tokenize(bos + "hi", " yes")
     assert plain == begun
     assert begun.count(tokenizer.bos_token_id) == 1
+
+
+def test_a_module_that_is_no_model_of_transformers_is_refused():
+    with pytest.raises(TypeError, match="Linear has no `config`.*write a reward function"):
+        RewardModel(torch.nn.Linear(2, 1))

@@ -163,6 +163,16 @@ def test_a_critic_may_warm_up_alone(tiny, prompts, quick):
     assert any(not torch.equal(p, before[n]) for n, p in trainer.model.named_parameters() if n not in critic)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_optimizer_without_the_critic_is_said(whole, policy, tokenizer, prompts, quick, caplog):
+    trainer = make(policy, prompts, quick, max_steps=1)
+    trainer.optimizer = torch.optim.SGD(trainer.model.parameters() if whole else policy.lm_head.parameters(), lr=1e-2)
+    before = trainer._critic.critic.score.weight.clone()
+    trainer.train()
+    assert ("none of the critic's parameters" in caplog.text) is not whole
+    assert torch.equal(trainer._critic.critic.score.weight, before) is not whole
+
+
 def test_the_critics_gradients_are_clipped_on_their_own(tiny, prompts, quick):
     trainer = make(tiny, prompts, quick, value_model=None, value_max_grad_norm=0.01, vf_coef=50.0, max_steps=1)
     seen = {}
