@@ -89,6 +89,12 @@ def test_a_mix_and_suites_from_before_to_after(tiny, tmp_path, data, suites, mon
     lines = (tmp_path / "run" / "evaluation" / "rewards.jsonl").read_text().splitlines()
     assert len(lines) == len(data) and {"quality", "brief", "refuses"} <= set(json.loads(lines[0])["after_values"])
 
+    stages = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]
+    for before, after in json.loads((tmp_path / "run" / "evaluation" / "results.json").read_text()):
+        assert (before["model"], after["model"]) == (tiny, str(tmp_path / "run" / "policy"))
+        if before["suite"] == "rewards":
+            assert [before["answers"], after["answers"]] == [stages[side]["answers"] for side in ("before", "after")]
+
     # A finished run that is asked something else: nothing is trained, the new suites are measured, old answers kept.
     monkeypatch.setattr("trl.trainer.base_trainer._BaseTrainer.train", None)
     changed = {"suites": {"my_suites:Greets": {}}, "thresholds": {"greets.greets": {"max": 0.9}}}
