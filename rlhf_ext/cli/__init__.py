@@ -83,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import yaml
 
+    from ..sandbox import SandboxUnavailable
+
     # Notes of libraries to their developers, and bars for what takes no time, would bury what the user should see.
     warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -91,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return getattr(importlib.import_module(f".{_COMMANDS[command]}", __name__), command)(arguments) or 0
     except (
         *(ValueError, TypeError, OSError, ImportError, FloatingPointError),
-        *(NotImplementedError, yaml.YAMLError),
+        *(NotImplementedError, yaml.YAMLError, SandboxUnavailable),
     ) as error:
         if os.environ.get("RLHF_EXT_TRACEBACK"):
             raise

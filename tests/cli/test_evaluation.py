@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from rlhf_ext.cli import main
+from rlhf_ext.sandbox import check_sandbox
 
 from ..labelers.endpoint import Endpoint
 
@@ -248,6 +249,15 @@ def test_the_code_suite_with_its_settings(tmp_path, capsys):
     assert "Solves in 3 attempts (pass@3)" in capsys.readouterr().out
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert "code.pass_at_3" in json.dumps(report)
+
+
+def test_where_code_cannot_be_contained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no bubblewrap
+    check_sandbox.cache_clear()
+    with Endpoint() as server:
+        command = ["evaluate", "--model", "served", "--base_url", server.url, "--suite", "code", "--output", "report"]
+        assert main(command) == 2
+    assert "bubblewrap" in complaint(capsys)
 
 
 @pytest.mark.parametrize(
