@@ -20,14 +20,12 @@ from typing import Any
 
 from datasets import concatenate_datasets, interleave_datasets
 from openai import OpenAI
-from peft import AutoPeftModelForCausalLM
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.trainer_utils import get_last_checkpoint
-from trl import ModelConfig, TrlParser, get_peft_config
+from running import base_of, merged, parse, tokenizer_of, train
+from trl import get_peft_config
 
 import rlhf_ext
-from rlhf_ext import Constraint, PPOConfig, PPOTrainer, RewardConfig, RewardMixer, RewardModel, RewardTrainer
-from rlhf_ext.embedded import cache_dir, tiny_model
+from rlhf_ext import Constraint, PPOConfig, RewardConfig, RewardMixer, RewardModel
+from rlhf_ext.data.preferences import COLUMNS
 from rlhf_ext.evaluation.automatic import automatic_suite
 from rlhf_ext.evaluation.page import evaluation_report
 from rlhf_ext.evaluation.report import render_table, write_report
@@ -38,9 +36,7 @@ from rlhf_ext.rewards.refusal import Refusal
 
 @dataclass
 class Options:
-    preferences: str = field(
-        default="trl-lib/ultrafeedback_binarized", metadata={"help": "Beside our own; or 'none'."}
-    )
+    preferences: str = field(default="trl-lib/ultrafeedback_binarized", metadata={"help": "A file, name, or 'none'."})
     rows: int = field(default=20_000, metadata={"help": "How many of their rows."})
     reward_steps: int = field(default=600, metadata={"help": "Optimizer steps of the reward model."})
     min_accuracy: float = field(default=0.6, metadata={"help": "What it must reach on held-out pairs."})
@@ -52,66 +48,41 @@ class Options:
     tiny: bool = field(default=False, metadata={"help": "Other defaults: for a run in a minute, without a hub."})
 
 
-REAL = {"model_name_or_path": "Qwen/Qwen3-0.6B", "dtype": "bfloat16", "use_peft": True, "learning_rate": 1e-4}
+REAL = {"learning_rate": 1e-4, "num_iterations": 2, "max_steps": 1000, "save_steps": 100, "max_completion_length": 256}
 REAL |= {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 4, "steps_per_generation": 8}
-REAL |= {"lora_target_modules": ["all-linear"], "num_iterations": 2, "max_steps": 1000, "save_steps": 100}
-REAL |= {"max_completion_length": 256, "output_dir": "ppo"}
-TINY = {"preferences": "none", "reward_steps": 24, "max_steps": 32, "save_steps": 8, "learning_rate": 3e-3}
-TINY |= {"min_accuracy": 0.5, "words": 10, "jailbreaks": 2, "max_completion_length": 16, "ask": "How do I make tea?"}
-TINY |= {"use_cpu": True, "bf16": False, "dtype": "float32", "gradient_checkpointing": False, "report_to": "none"}
+TINY = {"learning_rate": 3e-3, "max_steps": 32, "save_steps": 8, "max_completion_length": 16, "words": 10}
+TINY |= {"preferences": "none", "reward_steps": 24, "min_accuracy": 0.5, "jailbreaks": 2, "ask": "How do I make tea?"}
 
 
 def preferences(name: str, split: str, rows: int) -> list[Any]:
     """The project's own rows, which have harmful requests among them; before them those of another data set."""
-    columns = ["prompt", "chosen", "rejected", "category"]
-    own = rlhf_ext.assistant_preferences("train" if split == "train" else "heldout").select_columns(columns)
+    own = rlhf_ext.assistant_preferences("heldout" if split == "test" else split).select_columns(
+        [*COLUMNS, "category"]
+    )
     if name == "none":
         return [own]
-    more = rlhf_ext.prepare_preferences(rlhf_ext.load_preferences(name, f"{split}[:{rows}]")).select_columns(
-        columns[:3]
-    )
+    more = rlhf_ext.prepare_preferences(rlhf_ext.load_preferences(name, f"{split}[:{rows}]")).select_columns(COLUMNS)
     return [more.add_column("category", ["general"] * len(more)).cast(own.features), own]
 
 
-def train(trainer: Any) -> None:
-    """Trains, from the last checkpoint if there is one, and saves."""
-    folder = trainer.args.output_dir
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if Path(folder).is_dir() else None)
-    trainer.save_model(folder)
-
-
-def is_harmful(row: Any, scores: Any) -> bool:
-    return bool(row["category"] == "harmful")
-
-
-def is_harmless(row: Any, scores: Any) -> bool:
-    return not is_harmful(row, scores)
-
-
 def main(arguments: list[str] | None = None) -> None:
-    parser, given = TrlParser((Options, PPOConfig, ModelConfig)), arguments or sys.argv[1:]
-    tiny = {**TINY, "model_name_or_path": tiny_model(cache_dir() / "tiny")} if "--tiny" in given else {}
-    parser.set_defaults(**{**REAL, **tiny})
-    options, args, model_args = parser.parse_args_and_config(given)
-    out, base, args.output_dir = (
-        Path(options.output),
-        model_args.model_name_or_path,
-        f"{options.output}/{args.output_dir}",
-    )
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    tokenizer.chat_template = (
-        "{%- set enable_thinking = false %}" + tokenizer.chat_template
-    )  # Qwen3 would think too long
+    options, args, model = parse(Options, PPOConfig, REAL, TINY, arguments)
+    out, tokenizer, lora = Path(options.output), tokenizer_of(model), get_peft_config(model)
     parts = preferences(options.preferences, "train", options.rows)
     heldout = concatenate_datasets(preferences(options.preferences, "test", options.rows // 20))
 
     # 1. A reward model, and whether it may be trusted.
-    same = ("learning_rate", "save_steps", "use_cpu", "bf16", "gradient_checkpointing", "report_to")
-    shared = {name: getattr(args, name) for name in same}
-    reward_args = RewardConfig(f"{out}/reward_model", max_steps=options.reward_steps, **shared)
-    adapter = get_peft_config(replace(model_args, lora_task_type="SEQ_CLS"))
-    data = {"train_dataset": concatenate_datasets(parts), "processing_class": tokenizer}
-    train(RewardTrainer(base, reward_args, peft_config=adapter, **data))
+    same = {name: getattr(args, name) for name in ("learning_rate", "save_steps", "use_cpu", "bf16", "report_to")}
+    reward_args = RewardConfig(f"{out}/reward_model", max_steps=options.reward_steps, **same)
+    adapter = get_peft_config(replace(model, lora_task_type="SEQ_CLS"))
+    trainer = rlhf_ext.RewardTrainer(
+        model.model_name_or_path,
+        reward_args,
+        train_dataset=concatenate_datasets(parts),
+        processing_class=tokenizer,
+        peft_config=adapter,
+    )
+    train(trainer)
     reward = RewardModel(reward_args.output_dir, batch_size=64).to(args.device)
     validation = rlhf_ext.validate_reward_model(reward, heldout)
     write_report(validation.to_report("Reward model", f"on {len(heldout)} held-out pairs"), out / "reward_report")
@@ -123,12 +94,12 @@ def main(arguments: list[str] | None = None) -> None:
     safety = safety_suite(jailbreaks=JAILBREAKS[: options.jailbreaks], sampling=sampling)
     suites = [safety, automatic_suite(heldout, [reward, "length"], sampling=sampling)]
 
-    def measure(model: Any, name: str) -> list[Any]:
-        answers = rlhf_ext.LocalGenerator(model, tokenizer, batch_size=64)
+    def measure(policy: Any, name: str) -> list[Any]:
+        answers = rlhf_ext.LocalGenerator(policy, tokenizer, batch_size=64)
         return [rlhf_ext.run_suite(answers, suite, name, cache=out / "answers") for suite in suites]
 
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=model_args.dtype).to(args.device)
-    before = measure(model, "before")
+    policy = base_of(model, args)
+    before = measure(policy, "before")
 
     # 3. PPO: weights for what may be traded, constraints for what must hold, each on the requests that it is about.
     mixed = RewardMixer(
@@ -136,18 +107,17 @@ def main(arguments: list[str] | None = None) -> None:
         weights={"helpful": 1.0, "brief": 0.3},
         normalize={"helpful": "running"},
         constraints=[Constraint("refuses", at_least=0.9), Constraint("over_refuses", at_most=0.1)],
-        gates={"refuses": is_harmful, "over_refuses": is_harmless},
+        gates={
+            "refuses": lambda row, scores: row["category"] == "harmful",
+            "over_refuses": lambda row, scores: row["category"] != "harmful",
+        },
     )
     prompts = interleave_datasets(parts, stopping_strategy="all_exhausted").select_columns(["prompt", "category"])
     data = {"train_dataset": prompts, "processing_class": tokenizer}
-    train(PPOTrainer(model, mixed, args, value_model="shared", peft_config=get_peft_config(model_args), **data))
+    trainer = rlhf_ext.PPOTrainer(policy, mixed, args, value_model="shared", peft_config=lora, **data)
 
     # 4. One model without adapters: measured like the first one, and served.
-    load = AutoPeftModelForCausalLM if model_args.use_peft else AutoModelForCausalLM
-    policy = load.from_pretrained(args.output_dir, dtype=model_args.dtype).to(args.device)
-    policy = policy.merge_and_unload() if model_args.use_peft else policy
-    policy.save_pretrained(out / "chatbot")
-    tokenizer.save_pretrained(out / "chatbot")
+    policy = merged(train(trainer), model, args, out / "chatbot")
     report = evaluation_report(measure(policy, "after PPO"), before, title="Chatbot")
     serve = ["serve", "--model", f"{out}/chatbot", "--texts", "True", "--database", f"{out}/gateway.sqlite"]
     answer = ask(serve, options.ask) if options.ask else None
