@@ -82,7 +82,9 @@ def main(arguments: list[str] | None = None) -> None:
     labels.save(out / "labels")
     sys.stdout.write(f"\n{labels}\n\n")
     if labels.unfinished:
-        sys.stdout.write(f"The budget is used up: {labels.unfinished} pairs are not judged. Raise --max_requests.\n")
+        sys.exit(
+            f"The budget is used up, {labels.unfinished} pairs are not judged: go on with a larger --max_requests."
+        )
 
     # 2. A reward model that learns how sure the judge was, measured on requests that it has not seen.
     heldout = set(map(str, candidates["prompt"][::5]))
@@ -100,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.stdout.write(f"\n{render_table(report)}\n\nreport  {write_report(report, out / 'report')}\n")
 
     measures = {name: measure.to_dict() for name, measure in labels.measures.items()}
-    found = {"labels": len(labels.preferences), "left_out": len(labels.left_out), "unfinished": labels.unfinished}
+    found = {"labels": len(labels.preferences), "left_out": len(labels.left_out), "requests": labels.spent["requests"]}
     sys.stdout.write(json.dumps({**found, "measures": measures, "accuracy": validation.accuracy.to_dict()}) + "\n")
 
 
