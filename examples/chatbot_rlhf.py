@@ -36,7 +36,7 @@ from rlhf_ext.rewards.refusal import Refusal
 
 @dataclass
 class Options:
-    preferences: str = field(default="trl-lib/ultrafeedback_binarized", metadata={"help": "A file, name, or 'none'."})
+    preferences: str = field(default="trl-lib/ultrafeedback_binarized", metadata={"help": "Hub name, or 'none'."})
     rows: int = field(default=20_000, metadata={"help": "How many of their rows."})
     reward_steps: int = field(default=600, metadata={"help": "Optimizer steps of the reward model."})
     min_accuracy: float = field(default=0.6, metadata={"help": "What it must reach on held-out pairs."})

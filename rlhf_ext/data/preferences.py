@@ -99,9 +99,13 @@ def load_preferences(path: str | Path, split: str = "train") -> Dataset:
 
     Raises:
         FileNotFoundError: If `path` looks like a file and there is none.
-        ValueError: If a line is not JSON (named by its number) or the kind of file is not known.
+        ValueError: If a line is not JSON (named by its number), the kind of file is not known, or a split of it is wanted.
     """
     path = Path(path)
+    if split != "train" and path.exists():
+        raise ValueError(
+            f"{path} has no split {split!r}: files and folders are read whole. Give one file for each split."
+        )
     if path.is_dir():
         return Dataset.load_from_disk(str(path))
     if path.suffix in (".jsonl", ".json", ".parquet") and not path.is_file():

@@ -94,6 +94,8 @@ def test_files_are_read(tmp_path):
     Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
     for name in ("a.jsonl", "a.json", "a.parquet", "saved"):
         assert load_preferences(tmp_path / name).to_list() == rows
+        with pytest.raises(ValueError, match="has no split 'test'"):
+            load_preferences(tmp_path / name, "test")
 
 
 def test_a_broken_line_is_named(tmp_path):

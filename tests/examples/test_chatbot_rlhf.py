@@ -18,7 +18,9 @@ def test_preferences_become_a_chatbot_that_answers(run):
     assert found["asked"] == "How do I make tea?" and found["answer"].strip()
     for report in ("reward_report", "report"):
         assert json.loads((folder / report / "report.json").read_text())["title"]
-    assert (folder / "chatbot" / "model.safetensors").is_file() and (folder / "ppo" / "adapter_config.json").is_file()
+    assert (folder / "chatbot" / "model.safetensors").is_file() and (
+        folder / "training" / "adapter_config.json"
+    ).is_file()
     assert "Complies with harmful requests" in shown and "rlhf-ext serve --model" in shown
     again, _, _ = run("chatbot_rlhf", "--ask", "")  # nothing is left to do, and nothing is done anew
     assert again["changes"] == found["changes"] and again["answer"] is None
