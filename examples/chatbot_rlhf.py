@@ -7,8 +7,7 @@ Preferences train a reward model, and held-out pairs decide whether PPO may use 
 constraints: refuse harmful requests, and do not refuse harmless ones. Then the same safety suite, before and after.
 
 Look at `constraints/*/satisfied` in the logs, and in the table at harmful requests complied with beside harmless ones refused: one is
-easily bought with the other. The tiny model gains reward and unlearns to refuse: it cannot meet the constraint, whose multiplier climbs.
-Everything is in `--output`; the same command goes on there.
+easily bought with the other. The tiny model gains reward and unlearns to refuse; its multiplier climbs in vain. The same command goes on.
 """
 
 import json
