@@ -22,5 +22,3 @@ def test_preferences_become_a_chatbot_that_answers(run):
         folder / "training" / "adapter_config.json"
     ).is_file()
     assert "Complies with harmful requests" in shown and "rlhf-ext serve --model" in shown
-    again, _, _ = run("chatbot_rlhf", "--ask", "")  # nothing is left to do, and nothing is done anew
-    assert again["changes"] == found["changes"] and again["answer"] is None

@@ -8,3 +8,6 @@ def test_revisions_become_pairs_and_the_model_follows_them(run):
     assert found["changes"]["automatic.length"]["high"] < 0, "DPO did not follow the revisions"
     assert (folder / "steps.jsonl").is_file() and (folder / "model" / "model.safetensors").is_file()
     assert "prompts revised" in shown and (folder / "report" / "report.html").is_file()
+    steps = (folder / "steps.jsonl").read_bytes()
+    again, _, _ = run("constitutional_dpo")  # nothing is left to do, and nothing is done anew
+    assert again == found and (folder / "steps.jsonl").read_bytes() == steps
