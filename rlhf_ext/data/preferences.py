@@ -34,7 +34,8 @@ def prepare_preferences(
         rows (`datasets.Dataset` or `list[dict]`):
             Rows with `prompt`, `chosen` and `rejected` (text, or messages in all three) and, if there are, the
             optional `preference_strength` in [0.5, 1], `margin` (finite) and `weight` (finite, not negative).
-            Other columns are kept.
+            Other columns are kept. A prompt may also be implicit, as in `trl-lib/ultrafeedback_binarized`: the messages
+            that `chosen` and `rejected` begin with alike.
         strength_scale (`str`, *optional*, defaults to `"probability"`):
             `"probability"`: a strength is p(chosen is better), 0.5 to 1. `"unit"`: strengths were given on 0 (no
             difference) to 1 (certain) and are read as (1 + s) / 2.
@@ -63,6 +64,10 @@ def prepare_preferences(
     dataset = _as_dataset(rows, name)
     if len(dataset) == 0:
         raise ValueError(f"`{name}` is empty: at least one row with {', '.join(COLUMNS)} is needed.")
+    if _prompt_is_implicit(dataset):
+        from trl import extract_prompt
+
+        dataset = dataset.map(extract_prompt, desc="Taking prompts out of the answers")
     missing = [column for column in COLUMNS if column not in dataset.column_names]
     if missing:
         raise ValueError(
@@ -80,21 +85,27 @@ def prepare_preferences(
     return dataset
 
 
-def load_preferences(path: str | Path) -> Dataset:
+def load_preferences(path: str | Path, split: str = "train") -> Dataset:
     """Reads preference rows from a `.jsonl`, `.json` or `.parquet` file, or a folder written by `save_to_disk`.
 
     Args:
         path (`str` or `Path`):
             The file or folder. What is no local path is taken as the name of a data set on the hub.
+        split (`str`, *optional*, defaults to `"train"`):
+            Which split of a data set on the hub, `"test"` or `"train[:1000]"` for example. Files and folders have one.
 
     Returns:
         `datasets.Dataset`: the rows, not yet checked (see [`prepare_preferences`]).
 
     Raises:
         FileNotFoundError: If `path` looks like a file and there is none.
-        ValueError: If a line is not JSON (named by its number) or the kind of file is not known.
+        ValueError: If a line is not JSON (named by its number), the kind of file is not known, or a split of it is wanted.
     """
     path = Path(path)
+    if split != "train" and path.exists():
+        raise ValueError(
+            f"{path} has no split {split!r}: files and folders are read whole. Give one file for each split."
+        )
     if path.is_dir():
         return Dataset.load_from_disk(str(path))
     if path.suffix in (".jsonl", ".json", ".parquet") and not path.is_file():
@@ -109,7 +120,7 @@ def load_preferences(path: str | Path) -> Dataset:
         raise ValueError(f"Cannot read {path}: expected a .jsonl, .json or .parquet file.")
     from datasets import load_dataset
 
-    return load_dataset(str(path), split="train")
+    return load_dataset(str(path), split=split)
 
 
 def assistant_preferences(split: Literal["train", "heldout"]) -> Dataset:
@@ -157,14 +168,24 @@ def _as_dataset(rows: Any, name: str) -> Dataset:
     if not rows:
         raise ValueError(f"`{name}` is empty: at least one row with {', '.join(COLUMNS)} is needed.")
     # Arrow would otherwise fill a field that only some rows lack with null, or stop with a message about bytes.
+    columns = COLUMNS if any("prompt" in row for row in rows) else COLUMNS[1:]
     for index, row in enumerate(rows):
-        for column in COLUMNS:
+        for column in columns:
             if column not in row:
                 raise ValueError(f"`{name}` row {index} has no `{column}`; it has {sorted(row)}.")
-            kind, first = is_messages(row[column]), is_messages(rows[0]["prompt"])
+            kind, first = is_messages(row[column]), is_messages(rows[0][columns[0]])
             if kind != first:
                 raise ValueError(_mixed(f"`{name}` row {index}", column, kind))
     return Dataset.from_list(rows)
+
+
+def _prompt_is_implicit(dataset: Dataset) -> bool:
+    """Whether both answers are whole conversations that begin alike, beside no prompt or one that says so in text."""
+    row = dataset[0]
+    both = [row.get(column) for column in COLUMNS[1:]]
+    if not all(isinstance(answer, list) and answer for answer in both):
+        return False
+    return not isinstance(row.get("prompt"), list) and both[0][0] == both[1][0]
 
 
 def _check_row(row: dict[str, Any], where: str, kind: bool | None) -> bool:

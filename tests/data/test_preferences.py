@@ -34,6 +34,21 @@ def test_a_unit_scale_is_read_as_probability():
     assert strengths["preference_strength"][:] == [0.5, 0.8, 1.0]
 
 
+@pytest.mark.parametrize("stated", [{}, {"prompt": "2+2?"}])
+def test_a_prompt_that_both_answers_begin_with_is_taken_out_of_them(stated):
+    asked = message("2+2?", "user")
+    rows = [{**stated, "chosen": asked + message("4"), "rejected": asked + message("5"), "note": "a"}]
+    wanted = [{"prompt": asked, "chosen": message("4"), "rejected": message("5"), "note": "a"}]
+    assert prepare_preferences(Dataset.from_list(rows)).to_list() == wanted
+    if not stated:
+        assert prepare_preferences(rows).to_list() == wanted
+
+
+def test_answers_that_only_begin_alike_keep_their_prompt():
+    rows = [{"prompt": message("2+2?", "user"), "chosen": message("4") * 2, "rejected": message("4") + message("5")}]
+    assert prepare_preferences(Dataset.from_list(rows)).to_list() == rows
+
+
 @pytest.mark.parametrize(
     ("rows", "error", "match"),
     [
@@ -51,6 +66,8 @@ def test_a_unit_scale_is_read_as_probability():
         ([row(weight=-1.0)], ValueError, r"row 0: `weight` must be in"),
         ([row(), row(prompt=message("a", "user"))], ValueError, r"row 1: `prompt` is messages"),
         ([row(chosen=message("a"))], ValueError, r"row 0: `chosen` is messages"),
+        ([{"chosen": message("4"), "rejected": message("5")}], ValueError, "has no column 'prompt'"),
+        ([{"chosen": "4", "rejected": "5"}], ValueError, "has no column 'prompt'"),
         ([{"prompt": [{"text": "a"}], "chosen": message("4"), "rejected": message("5")}], ValueError, "message 0"),
     ],
 )
@@ -77,6 +94,8 @@ def test_files_are_read(tmp_path):
     Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
     for name in ("a.jsonl", "a.json", "a.parquet", "saved"):
         assert load_preferences(tmp_path / name).to_list() == rows
+        with pytest.raises(ValueError, match="has no split 'test'"):
+            load_preferences(tmp_path / name, "test")
 
 
 def test_a_broken_line_is_named(tmp_path):

@@ -388,3 +388,10 @@ def test_data_columns_reach_the_reward(tiny, quick, prompts):
 
 def test_the_shared_critic_is_a_head_on_the_policy(tiny, prompts, quick):
     assert isinstance(make(tiny, prompts, quick)._critic.critic, ValueHead)
+
+
+def test_fewer_prompts_than_a_rollout_takes_are_refused(tiny, prompts, quick):
+    few = prompts.select(range(7))
+    with pytest.raises(ValueError, match="has 7 prompts, and a rollout takes 8"):
+        make(tiny, few, quick, per_device_train_batch_size=4, steps_per_generation=2)
+    make(tiny, few, quick, per_device_train_batch_size=7, steps_per_generation=1)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ...types import Completion
 from .rows import need, references_of, texts_of
 
 
 class Rouge:
-    """ROUGE F1 of a completion against a reference column, in [0, 1], by Google's `rouge_score`.
+    """ROUGE of a completion against a reference column, in [0, 1], by Google's `rouge_score`: F1, recall or precision.
 
     Lin, "ROUGE: A Package for Automatic Evaluation of Summaries" (2004). Overlap of words: it knows neither paraphrase nor
     negation, see [`Similarity`] and [`Factuality`]. For text in Latin script: other letters are dropped by its tokenizer,
@@ -25,10 +25,14 @@ class Rouge:
             lines).
         stemmer (`bool`, *optional*, defaults to `False`):
             Whether to strip English suffixes first (Porter).
+        measure (`str`, *optional*, defaults to `"fmeasure"`):
+            `"fmeasure"`; `"recall"`, how much of the reference is said, which longer texts raise for nothing; or
+            `"precision"`, how much of what is said is in the reference. Precision against a source text is what summaries take
+            from it word by word (extractive coverage, Grusky et al., [1804.11283](https://huggingface.co/papers/1804.11283)).
 
     Raises:
         ImportError: If rouge_score is not installed.
-        ValueError: If the variant is unknown; from a call, if the column is missing or a reference has no Latin word.
+        ValueError: If the variant or measure is unknown; from a call, if the column is missing or a reference has no Latin word.
 
     Example:
 
@@ -37,15 +41,25 @@ class Rouge:
     >>> rouge = Rouge(variant="rouge1")
     >>> rouge(prompts=["..."] * 2, completions=["the cat sat", "a dog"], reference=["the cat sat down", None])
     [0.8571428571428571, None]
+    >>> Rouge("text", "rouge1", measure="precision")(prompts=["..."], completions=["the dog sat"], text=["the cat sat down"])
+    [0.6666666666666666]
 
     ```
     """
 
-    def __init__(self, column: str = "reference", variant: str = "rougeL", stemmer: bool = False):
+    def __init__(
+        self,
+        column: str = "reference",
+        variant: str = "rougeL",
+        stemmer: bool = False,
+        measure: Literal["fmeasure", "recall", "precision"] = "fmeasure",
+    ):
         if variant not in {"rougeL", "rougeLsum", *(f"rouge{n}" for n in range(1, 10))}:
             raise ValueError(f"`variant` should be 'rouge1' to 'rouge9', 'rougeL' or 'rougeLsum', got {variant!r}.")
-        self.column, self.variant, self.stemmer = column, variant, stemmer
-        self.__name__ = variant
+        if measure not in ("fmeasure", "recall", "precision"):
+            raise ValueError(f"`measure` should be 'fmeasure', 'recall' or 'precision', got {measure!r}.")
+        self.column, self.variant, self.stemmer, self.measure = column, variant, stemmer, measure
+        self.__name__ = variant if measure == "fmeasure" else f"{variant}_{measure}"
         self._scorer()
 
     def __call__(
@@ -63,7 +77,8 @@ class Rouge:
                     f"Rouge reads letters a to z and digits only, and row {row} of {self.column!r} has a reference without "
                     f"any: {targets!r}. Use Bleu or Similarity for this language."
                 )
-            scores.append(scorer.score_multi(targets, text)[self.variant].fmeasure)
+            found = (scorer.score(target, text)[self.variant] for target in targets)
+            scores.append(max(getattr(one, self.measure) for one in found))
         return scores
 
     def _scorer(self) -> Any:

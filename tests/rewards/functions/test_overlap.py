@@ -24,6 +24,18 @@ def test_the_best_reference_counts():
     assert score(Rouge(), "a dog", ["the cat"]) == 0.0
 
 
+def test_recall_and_precision_each_take_the_best_reference():
+    recall, precision = Rouge(variant="rouge1", measure="recall"), Rouge(variant="rouge1", measure="precision")
+    assert score(recall, "the cat sat here", "the cat") == 1.0
+    assert score(precision, "the cat sat here", "the cat") == 0.5
+    both = ["here", "the cat sat on a mat"]  # all of the first is said, and more of what is said is in the second
+    assert score(recall, "the cat sat here", both) == 1.0
+    assert score(precision, "the cat sat here", both) == 0.75
+    assert recall.__name__ == "rouge1_recall"
+    with pytest.raises(ValueError, match="`measure` should be"):
+        Rouge(measure="f1")
+
+
 def test_stemming_is_a_choice():
     assert score(Rouge(variant="rouge1"), "running", "runs") == 0.0
     assert score(Rouge(variant="rouge1", stemmer=True), "running", "runs") == 1.0

@@ -1,4 +1,4 @@
-"""The loop of examples/active_feedback.py, small: it selects, asks over HTTP, learns, and says how that went."""
+"""The loop of examples/active_feedback_loop.py, small: it selects, asks over HTTP, learns, and says how that went."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from simulated_crowd import Page  # noqa: E402
 
 
 def test_the_loop_goes_round(tmp_path):
-    command = [sys.executable, EXAMPLES / "active_feedback.py", "--output", tmp_path / "out"]
-    command += ["--rounds", "2", "--batch", "6", "--seeds", "1", "--pool", "24"]
+    command = [sys.executable, EXAMPLES / "active_feedback_loop.py", "--output", tmp_path / "out"]
+    command += ["--tiny"]
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )

@@ -1,6 +1,7 @@
 """The feedback loop, without hands: choose what to ask, ask it on the page, learn from the answers, choose again.
 
-    python examples/active_feedback.py [--rounds 6] [--batch 32] [--seeds 5] [--pool 400] [--output active_feedback]
+    python examples/active_feedback_loop.py [--rounds 6] [--batch 32] [--seeds 5] [--pool 400] [--output active_feedback]
+    python examples/active_feedback_loop.py --tiny    # one seed, two rounds of six questions: half a minute
 
 A crowd of five (simulated_crowd.py), from careful to careless, answers over HTTP what `select_for_feedback` picks from a pool of
 prompts with four responses each; after each round the reward model is trained anew on all answers so far, as the store exports
@@ -190,6 +191,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--pool", type=int, default=400, help="prompts to choose from")
     parser.add_argument("--output", type=Path, default=Path("active_feedback"))
+    parser.add_argument("--tiny", action="store_true", help="other defaults: for a run in seconds")
+    if "--tiny" in sys.argv:
+        parser.set_defaults(rounds=2, batch=6, seeds=1, pool=24)
     options = parser.parse_args()
     if options.output.exists():
         parser.error(f"{options.output} exists: choose another --output, or remove it.")
