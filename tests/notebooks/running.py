@@ -38,7 +38,11 @@ def _executed(nbclient, name: str, folder: Path) -> nbformat.NotebookNode:
     root = str(FOLDER.parent)  # the package beside the notebooks is the one that they import
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
     client = nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=environment)  # raises on the first cell that does
     return notebook
