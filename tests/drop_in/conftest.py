@@ -1,21 +1,11 @@
 """Shared by the drop-in tests: preferences without the columns that are ours."""
 
-import gc
 import os
 
 import pytest
 from transformers import TrainerCallback
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # Online DPO
-
-
-@pytest.fixture(scope="session", autouse=True)
-def collected_once():
-    """Every run ends with a garbage collection that walks all that was imported: longer than a run of two steps takes."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
