@@ -141,7 +141,7 @@ def _readers(options: SelectArguments) -> tuple[Any, Any]:
     from ..rewards.ensemble import RECORD
 
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    trust = {"trust_remote_code": True} if options.trust_remote_code else {}
+    trust: dict[str, Any] = {"trust_remote_code": True} if options.trust_remote_code else {}
     embed: Any = None
     if options.encoder is not None:
         embed = TextEmbeddings(options.encoder, **trust)

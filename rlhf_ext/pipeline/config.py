@@ -13,7 +13,16 @@ import torch
 from ..rewards.recipe import RewardRecipe
 from ..types import template_kwargs
 from .evaluation import Evaluation
-from .settings import ALGORITHMS, STAGES, check_values, read_mapping, read_thresholds, stage_class, stage_settings
+from .settings import (
+    ALGORITHMS,
+    STAGES,
+    check_values,
+    read_mapping,
+    read_thresholds,
+    say_where_ppo_differs,
+    stage_class,
+    stage_settings,
+)
 
 StageSettings = dict | str | None
 """A dict of fields of the stage's TRL config, over the run's defaults; on the command line as JSON."""
@@ -194,6 +203,20 @@ class RLHFConfig:
         self._check_recipe()
         if self.algorithm == "ppo":
             say_where_ppo_differs(self.ppo, self.chat_template_kwargs)
+
+    def _check_recipe(self) -> None:
+        recipe = self.reward_recipe
+        _ = self.evaluation_plan  # refuses what is wrong with it
+        if recipe is not None and self.algorithm == "dpo":
+            raise ValueError(
+                "`rewards` are for PPO; DPO learns from the pairs. Set algorithm='ppo', or measure them only: under "
+                "`evaluation`, as `metrics` of the suite `automatic`."
+            )
+        if recipe is not None and recipe.reward_model is None and self.reward_thresholds is not None:
+            raise ValueError(
+                "`reward_thresholds` are asked of a reward model, and no component of `rewards` is one: add "
+                "{function: reward_model}, or drop them."
+            )
 
     @property
     def reward_recipe(self) -> RewardRecipe | None:
