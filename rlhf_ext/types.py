@@ -6,7 +6,8 @@ Two protocols carry everything. *Scoring* is TRL's reward-function protocol, [`R
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 Message: TypeAlias = dict[str, Any]
@@ -121,3 +122,41 @@ def _content_of(message: Message) -> str:
 def is_messages(text: Prompt | Completion) -> bool:
     """Whether `text` is a list of messages rather than plain text."""
     return isinstance(text, list)
+
+
+_OURS = (
+    "conversation",
+    "tokenize",
+    "add_generation_prompt",
+    "continue_final_message",
+    "return_dict",
+    "return_tensors",
+)
+
+
+def template_kwargs(given: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    """What a chat template is told beside the messages, such as `{"enable_thinking": False}`, checked.
+
+    Args:
+        given (`Mapping` or `str`, *optional*):
+            Keywords for `apply_chat_template`, also as JSON.
+
+    Returns:
+        `dict`: empty for None.
+
+    Raises:
+        ValueError: If it is no mapping from names, or names what is for us to say (`tokenize`, `add_generation_prompt`, ...).
+    """
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except json.JSONDecodeError as error:
+            words = f"`chat_template_kwargs` is not JSON: {error}. Give e.g. '{{\"enable_thinking\": false}}'."
+            raise ValueError(words) from error
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise ValueError(f"`chat_template_kwargs` must be a dict such as {{'enable_thinking': False}}, got {given!r}.")
+    if taken := sorted(set(given) & set(_OURS)):
+        raise ValueError(f"`chat_template_kwargs` may not set {taken[0]!r}: that is not for the template.")
+    return dict(given)

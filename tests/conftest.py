@@ -25,6 +25,14 @@ from rlhf_ext.embedded import tiny_model
 torch.set_num_threads(1)
 
 
+THINKING = (
+    "{% set off = '<think></think>' if enable_thinking is defined and not enable_thinking else '' %}"
+    "{% for m in messages %}{{ m.role }}:{% if m.role == 'assistant' %}{{ off }}{% endif %}"
+    "{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}assistant:{{ off }}{% endif %}"
+)
+"""A chat template with a switch like Qwen3's: thinking that is switched off is a thought that is over."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def collected_once() -> Iterator[None]:
     """Each training ends with a garbage collection over all that was imported: longer than two steps of a tiny model take."""

@@ -6,7 +6,7 @@ function like any other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from transformers import AutoModel, PreTrainedTokenizerBase
 
 from ..rewards import RewardModel
 from ..rewards.functions.encoders import Encoder, mean_embedding
-from ..types import Completion, Prompt, is_messages, text_of
+from ..types import Completion, Prompt, is_messages, template_kwargs, text_of
 
 _HEADS = ("score", "classifier")
 
@@ -129,6 +129,8 @@ class LogProbs:
             Completions a forward pass.
         mean (`bool`, *optional*, defaults to `False`):
             Whether a token's mean is taken, so that long completions do not count as unlikely ones.
+        chat_template_kwargs (`dict`, *optional*):
+            What the chat template is told beside the messages: as when the completions were written.
 
     Raises:
         ValueError: If `batch_size` is below 1; from a call, if a completion has no tokens (it is named).
@@ -142,12 +144,20 @@ class LogProbs:
     ```
     """
 
-    def __init__(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batch_size: int = 16, mean: bool = False):
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        batch_size: int = 16,
+        mean: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | str | None = None,
+    ):
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
         self.model: Any = model
         self.tokenizer: Any = tokenizer
         self.batch_size, self.mean = batch_size, mean
+        self.chat_template_kwargs = template_kwargs(chat_template_kwargs)
         self.__name__ = "log_probs"
 
     def __call__(
@@ -171,7 +181,9 @@ class LogProbs:
         start: Any = prompt
         special = not is_messages(prompt)
         if not special:
-            start = self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+            start = self.tokenizer.apply_chat_template(
+                prompt, tokenize=False, add_generation_prompt=True, **self.chat_template_kwargs
+            )
         whole = self.tokenizer(start + text_of(completion), add_special_tokens=special)["input_ids"]
         given = self.tokenizer(start, add_special_tokens=special)["input_ids"]
         common = next(

@@ -37,6 +37,12 @@ class EvaluateArguments(WriterArguments):
         },
     )
     judge_base_url: str | None = field(default=None, metadata={"help": "Its endpoint."})
+    judge_chat_template_kwargs: dict | str | None = field(
+        default=None,
+        metadata={
+            "help": "What its chat template is told, as JSON; --chat_template_kwargs is for model and baseline."
+        },
+    )
     toxicity: str | None = field(
         default=None,
         metadata={
@@ -95,7 +101,8 @@ class EvaluateArguments(WriterArguments):
     @cached_property
     def judge_generator(self) -> Any:
         """The judge, loaded once."""
-        return generator_of(self, str(self.judge), self.judge_base_url)
+        its_own = replace(self, chat_template_kwargs=self.judge_chat_template_kwargs)
+        return generator_of(its_own, str(self.judge), self.judge_base_url)
 
 
 def evaluate(arguments: list[str]) -> int:

@@ -86,7 +86,10 @@ def select(arguments: list[str]) -> int:
     if generator is not None:
         sampling = {"max_new_tokens": options.max_new_tokens, "temperature": options.temperature}
         sampling["store"] = options.store or Path(options.output).with_suffix(".responses.sqlite")
-    logprobs = LogProbs(generator.model, generator.tokenizer) if isinstance(generator, LocalGenerator) else None
+    logprobs = None
+    if isinstance(generator, LocalGenerator):
+        told = generator.chat_template_kwargs
+        logprobs = LogProbs(generator.model, generator.tokenizer, chat_template_kwargs=told)
     selection = select_for_feedback(
         generator,
         prompts,
@@ -138,7 +141,7 @@ def _readers(options: SelectArguments) -> tuple[Any, Any]:
     from ..rewards.ensemble import RECORD
 
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    trust = {"trust_remote_code": True} if options.trust_remote_code else {}
+    trust: dict[str, Any] = {"trust_remote_code": True} if options.trust_remote_code else {}
     embed: Any = None
     if options.encoder is not None:
         embed = TextEmbeddings(options.encoder, **trust)

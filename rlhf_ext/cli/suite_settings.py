@@ -15,6 +15,7 @@ _OF_SUITES = {
     "samples": ("safety", "instructions", "code", "automatic"),
     "judge": ("safety",),
     "judge_base_url": ("safety",),
+    "judge_chat_template_kwargs": ("safety",),
     "toxicity": ("safety",),
     "data": ("automatic",),
     "metrics": ("automatic",),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..types import template_kwargs
 from .parsing import load, parse
 
 
@@ -40,6 +41,10 @@ class ValidateArguments:
     max_new_tokens: int = field(default=256, metadata={"help": "Longest sample, in tokens."})
     batch_size: int = field(default=16, metadata={"help": "Texts a forward pass."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Whether models may bring their own code."})
+    chat_template_kwargs: dict | str | None = field(
+        default=None,
+        metadata={"help": "What chat templates are told, as JSON: '{\"enable_thinking\": false}' for Qwen3."},
+    )
     seed: int = field(default=0, metadata={"help": "Seed of samples and folds."})
 
 
@@ -85,8 +90,10 @@ def _models_to_validate(options: ValidateArguments) -> tuple[Any, Any, Any]:
         raise ValueError("--generator writes samples for best-of-n, which needs --gold as well.")
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     trust = {"trust_remote_code": True} if options.trust_remote_code else {}
+    told = {"chat_template_kwargs": template_kwargs(options.chat_template_kwargs)}
+    reading: dict[str, Any] = {"batch_size": options.batch_size, "progress": True, **told, **trust}
     reward, gold = (
-        None if name is None else RewardModel(name, batch_size=options.batch_size, progress=True, **trust).to(device)
+        None if name is None else RewardModel(name, **reading).to(device)
         for name in (options.reward_model, options.gold)
     )
     if options.generator is None:
@@ -95,4 +102,4 @@ def _models_to_validate(options: ValidateArguments) -> tuple[Any, Any, Any]:
 
     policy = AutoModelForCausalLM.from_pretrained(options.generator, dtype="auto", **trust).to(device)
     tokenizer = AutoTokenizer.from_pretrained(options.generator, **trust)
-    return reward, gold, LocalGenerator(policy, tokenizer, options.batch_size, progress=True)
+    return reward, gold, LocalGenerator(policy, tokenizer, options.batch_size, progress=True, **told)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..types import template_kwargs
+
 
 @dataclass(kw_only=True)
 class AccessArguments:
@@ -19,6 +21,10 @@ class AccessArguments:
     max_wait: float = field(default=600.0, metadata={"help": "Seconds that an endpoint may ask to wait."})
     batch_size: int = field(default=16, metadata={"help": "Prompts a batch of a model on this machine."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Whether the model may bring its own code."})
+    chat_template_kwargs: dict | str | None = field(
+        default=None,
+        metadata={"help": "What the chat template is told, as JSON: '{\"enable_thinking\": false}' for Qwen3."},
+    )
 
 
 @dataclass(kw_only=True)
@@ -60,9 +66,10 @@ def generator_of(options: AccessArguments, model: str, base_url: str | None) -> 
     """The generator for a model behind an endpoint, or on this machine and its accelerator."""
     from ..generation import EndpointGenerator, LocalGenerator
 
+    told = template_kwargs(options.chat_template_kwargs)  # refused, where wrong, before anything is loaded
     if base_url is not None:
         access = {name: getattr(options, name) for name in ("api_key_env", "max_concurrency", "max_wait")}
-        return EndpointGenerator(base_url, model, **access)
+        return EndpointGenerator(base_url, model, **access, chat_template_kwargs=told)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -75,7 +82,7 @@ def generator_of(options: AccessArguments, model: str, base_url: str | None) -> 
         raise FileNotFoundError(
             f"No model {model!r}: it is no folder with a model in it, and the hub did not give it ({str(error).splitlines()[0]})"
         ) from error
-    return LocalGenerator(loaded.to(device), tokenizer, options.batch_size)
+    return LocalGenerator(loaded.to(device), tokenizer, options.batch_size, chat_template_kwargs=told)
 
 
 def _tokenizer_folder(model: str) -> str:

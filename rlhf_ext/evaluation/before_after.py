@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -206,7 +206,12 @@ def _likeness(answer: str, reference: str) -> float:
 
 @torch.no_grad()
 def sequence_logprobs(
-    model: Any, tokenizer: Any, prompts: list[Any], answers: list[str], batch_size: int
+    model: Any,
+    tokenizer: Any,
+    prompts: list[Any],
+    answers: list[str],
+    batch_size: int,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> list[float]:
     """Sums of log-probabilities (nats) of answers, without their end token, given their prompts.
 
@@ -217,6 +222,8 @@ def sequence_logprobs(
             One answer a prompt.
         batch_size (`int`):
             Rows a forward pass.
+        chat_template_kwargs (`dict`, *optional*):
+            What the chat template is told beside the messages.
 
     Returns:
         `list[float]`: one number a row, at most 0.
@@ -224,7 +231,8 @@ def sequence_logprobs(
     rows = []
     for prompt, answer in zip(prompts, answers, strict=True):
         if is_messages(prompt):
-            text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+            told = chat_template_kwargs or {}
+            text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **told)
             start = tokenizer(text, add_special_tokens=False)["input_ids"]
         else:
             start = tokenizer(prompt)["input_ids"] or [tokenizer.bos_token_id or tokenizer.eos_token_id]

@@ -178,7 +178,7 @@ def run_suite(
 
 
 def _identity(generator: Any, name: str) -> str:
-    return f"{name}@{generator.base_url}" if isinstance(generator, EndpointGenerator) else identity(generator, name)
+    return identity(generator, f"{name}@{generator.base_url}" if isinstance(generator, EndpointGenerator) else name)
 
 
 def _path(cache: str | Path | None, provenance: dict[str, Any]) -> Path | None:

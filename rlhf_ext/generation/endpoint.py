@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from ..types import Prompt
+from ..types import Prompt, template_kwargs
 from .answer import Answer, Request, Unanswered
 from .probing import Abilities, probe
 from .sampling import as_request, check_choices, check_prompts, check_sampling, cut, log_shares
@@ -38,6 +38,9 @@ class EndpointGenerator:
         max_wait (`float`, *optional*, defaults to `600.0`): Seconds that the server may ask to wait (`Retry-After`); where it asks
             for more, the work ends with an error that says so.
         progress (`bool`, *optional*, defaults to `False`): Whether to show a bar with the remaining time.
+        chat_template_kwargs (`dict`, *optional*): What the server's chat template is told beside the messages, such as
+            `{"enable_thinking": False}` for Qwen3: a field of the request that vLLM, SGLang, llama.cpp and `transformers serve` read.
+            Hosted services may ignore or refuse it.
 
     Raises:
         ImportError: If `openai` is not installed.
@@ -66,6 +69,7 @@ class EndpointGenerator:
         max_retries: int = 4,
         max_wait: float = 600.0,
         progress: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | str | None = None,
     ):
         if max_concurrency < 1:
             raise ValueError(f"max_concurrency should be at least 1, got {max_concurrency}.")
@@ -78,6 +82,7 @@ class EndpointGenerator:
         self.base_url, self.model, self.api_key_env = base_url, model, api_key_env
         self.max_concurrency, self.timeout, self.max_retries = max_concurrency, timeout, max_retries
         self.max_wait, self.progress = max_wait, progress
+        self.chat_template_kwargs = template_kwargs(chat_template_kwargs)
 
     group_size = 1
     """Requests that [`each`] takes at a time: each stands alone."""
@@ -118,7 +123,7 @@ class EndpointGenerator:
             ConnectionError: If it cannot be reached.
         """
         with self._sender() as sender:
-            return probe(sender, self.model)
+            return probe(sender, self.model, self._beside)
 
     def _sender(self) -> Sender:
         return Sender(self.base_url, self.api_key_env, self.timeout, self.max_retries, self.max_wait)
@@ -155,7 +160,13 @@ class EndpointGenerator:
         fields = {"model": self.model, "messages": messages, **options}
         if request.seed is not None and "logprobs" not in options:
             fields["seed"] = request.seed
-        return {name: value for name, value in fields.items() if value not in (None, [])}
+        return {name: value for name, value in {**fields, **self._beside}.items() if value not in (None, [])}
+
+    @property
+    def _beside(self) -> dict[str, Any]:
+        """Fields of every request that are not part of the protocol."""
+        told = self.chat_template_kwargs
+        return {"extra_body": {"chat_template_kwargs": told}} if told else {}
 
     def _received(
         self, sender: Sender, options: Mapping[str, Any], choices: list[str] | None

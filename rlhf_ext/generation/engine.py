@@ -93,13 +93,20 @@ class BatchEngine:
     ```
     """
 
-    def __init__(self, model: Any, tokenizer: Any, max_batch: int = 16, gather: float = 0.005):
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        max_batch: int = 16,
+        gather: float = 0.005,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ):
         if model.config.is_encoder_decoder:
             raise ValueError(f"{type(model).__name__} is an encoder-decoder; a decoder-only model is needed.")
         if max_batch < 1:
             raise ValueError(f"max_batch should be at least 1, got {max_batch}.")
         self.model, self.tokenizer = model.eval(), tokenizer
-        self.reader = PromptReader(model, tokenizer)
+        self.reader = PromptReader(model, tokenizer, chat_template_kwargs)
         self.max_batch, self.gather = max_batch, gather
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting: list[Job] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ def identity(generator: Any, name: str) -> str:
     """What tells a model's answers from another's: its name, and for a local model its weights as well.
 
     Two checkpoints often share a name, and answers of one must not be taken for those of the other. Of each tensor the
-    hash takes some values and the sum of all bits, which any one changed weight changes.
+    hash takes some values and the sum of all bits, which any one changed weight changes. What the chat template is told belongs to it.
     """
+    told = getattr(generator, "chat_template_kwargs", None)
+    if told:
+        name = f"{name} {json.dumps(told, sort_keys=True, default=str)}"
     if not isinstance(generator, LocalGenerator):
         return name
     digest = hashlib.sha256()

@@ -39,6 +39,8 @@ class LocalGenerator:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer; with a chat template for messages.
         batch_size (`int`, *optional*, defaults to `16`): Prompts a batch, at least 1; like lengths go together.
         progress (`bool`, *optional*, defaults to `False`): Whether to show a bar with the remaining time.
+        chat_template_kwargs (`dict`, *optional*): What the chat template is told beside the messages, such as
+            `{"enable_thinking": False}` for Qwen3.
 
     Raises:
         ValueError: If the model is an encoder-decoder or `batch_size` < 1. From the methods: if a prompt is too long
@@ -61,6 +63,7 @@ class LocalGenerator:
         tokenizer: PreTrainedTokenizerBase,
         batch_size: int = 16,
         progress: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | str | None = None,
     ):
         if model.config.is_encoder_decoder:
             raise ValueError(f"{type(model).__name__} is an encoder-decoder; a decoder-only model is needed.")
@@ -70,7 +73,12 @@ class LocalGenerator:
         self.tokenizer: Any = tokenizer
         self.batch_size, self.progress = batch_size, progress
         self._prefixes = PrefixReader(model)
-        self._reader = PromptReader(model, tokenizer)
+        self._reader = PromptReader(model, tokenizer, chat_template_kwargs)
+
+    @property
+    def chat_template_kwargs(self) -> dict[str, Any]:
+        """What the chat template is told beside the messages."""
+        return self._reader.chat_template_kwargs
 
     @property
     def group_size(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +28,13 @@ class Abilities:
     json: bool
 
 
-def probe(sender: Sender, model: str) -> Abilities:
+def probe(sender: Sender, model: str, beside: Mapping[str, Any] | None = None) -> Abilities:
     """Asks for each of them once, and looks whether it came.
 
     Args:
         sender ([`Sender`]): An open connection.
         model (`str`): The model's name there.
+        beside (`dict`, *optional*): Further fields of every request.
 
     Returns:
         [`Abilities`].
@@ -50,7 +52,7 @@ def probe(sender: Sender, model: str) -> Abilities:
     ]
     for index, request in enumerate(requests):
         messages = [{"role": "user", "content": request.pop("content")}]
-        sender.submit(index, {"model": model, "messages": messages, **request})
+        sender.submit(index, {"model": model, "messages": messages, **request, **(beside or {})})
     outcomes = {index: outcome for index, outcome, _ in (sender.next_result() for _ in requests)}
     failed = [outcome for outcome in outcomes.values() if isinstance(outcome, Unanswered)]
     if len(failed) == len(requests):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ..types import Prompt
+from ..types import Prompt, template_kwargs
 from .answer import PromptTooLong
 
 
@@ -14,10 +15,12 @@ class PromptReader:
     Args:
         model ([`~transformers.PreTrainedModel`] or [`~peft.PeftModel`]): The language model.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+        chat_template_kwargs (`dict`, *optional*): What the chat template is told beside the messages.
     """
 
-    def __init__(self, model: Any, tokenizer: Any):
+    def __init__(self, model: Any, tokenizer: Any, chat_template_kwargs: Mapping[str, Any] | str | None = None):
         self.model, self.tokenizer = model, tokenizer
+        self.chat_template_kwargs = template_kwargs(chat_template_kwargs)
 
     def ids(self, prompt: Prompt, choice: str = "") -> list[int]:
         """Ids of a prompt, and of a choice that follows it.
@@ -31,7 +34,9 @@ class PromptReader:
                     "The prompts are messages, and the tokenizer has no chat template: pass the prompts as text, or "
                     "set `tokenizer.chat_template`."
                 )
-            text = self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+            text = self.tokenizer.apply_chat_template(
+                prompt, tokenize=False, add_generation_prompt=True, **self.chat_template_kwargs
+            )
             return self.tokenizer(text + choice, add_special_tokens=False)["input_ids"]
         ids = self.tokenizer(prompt + choice)["input_ids"]
         eos, eos_id = self.tokenizer.eos_token, self.tokenizer.eos_token_id

@@ -11,8 +11,18 @@ from typing import Any, cast
 import torch
 
 from ..rewards.recipe import RewardRecipe
+from ..types import template_kwargs
 from .evaluation import Evaluation
-from .settings import ALGORITHMS, STAGES, check_values, read_mapping, read_thresholds, stage_class, stage_settings
+from .settings import (
+    ALGORITHMS,
+    STAGES,
+    check_values,
+    read_mapping,
+    read_thresholds,
+    say_where_ppo_differs,
+    stage_class,
+    stage_settings,
+)
 
 StageSettings = dict | str | None
 """A dict of fields of the stage's TRL config, over the run's defaults; on the command line as JSON."""
@@ -61,6 +71,10 @@ class RLHFConfig:
             Optimizer steps between two checkpoints within a stage.
         trust_remote_code (`bool`, *optional*, defaults to `False`):
             Whether models may bring their own code.
+        chat_template_kwargs (`dict` or `str`, *optional*):
+            What the chat template is told beside the messages in all stages, such as `{"enable_thinking": False}` for Qwen3, also as
+            JSON: in training, in PPO's rollouts, where the reward model reads, and for the answers before and after. `ppo` may
+            set its own.
 
         > Parameters for parameter-efficient training
 
@@ -100,7 +114,8 @@ class RLHFConfig:
         eval_max_new_tokens (`int`, *optional*):
             Longest answer in the comparison, in tokens; PPO's `max_completion_length` (256 by default) if not given.
         sft, reward, ppo, dpo (`dict` or the stage's TRL config, *optional*):
-            A dict sets fields over the defaults above; a config object is taken as it is, but for its `output_dir`.
+            A dict sets fields over the defaults above; a config object is taken as it is, but for its `output_dir` and, where
+            it has none, `chat_template_kwargs`.
 
     Raises:
         ValueError: If a value is not possible; the message names it.
@@ -132,6 +147,10 @@ class RLHFConfig:
     report_to: str = field(default="none", metadata={"help": "Tracker: wandb, trackio, tensorboard, ... or none."})
     checkpoint_steps: int = field(default=100, metadata={"help": "Optimizer steps between two checkpoints."})
     trust_remote_code: bool = field(default=False, metadata={"help": "Whether models may bring their own code."})
+    chat_template_kwargs: StageSettings = field(
+        default=None,
+        metadata={"help": "What the chat template is told, as JSON: '{\"enable_thinking\": false}' for Qwen3."},
+    )
     use_lora: bool = field(default=False, metadata={"help": "Train policy and reward model as LoRA adapters."})
     load_in_4bit: bool = field(default=False, metadata={"help": "Load the policy's base in nf4 (QLoRA)."})
     lora: StageSettings = field(default=None, metadata={"help": "LoRA settings of the policy, as JSON."})
@@ -172,6 +191,7 @@ class RLHFConfig:
 
     def __post_init__(self):
         check_values(self)
+        self.chat_template_kwargs = template_kwargs(self.chat_template_kwargs) or None
         if self.load_in_4bit:
             self.use_lora = True
         for name in (*STAGES, "lora"):
@@ -181,6 +201,8 @@ class RLHFConfig:
         self.rewards = read_mapping("rewards", self.rewards)
         self.evaluation = read_mapping("evaluation", self.evaluation)
         self._check_recipe()
+        if self.algorithm == "ppo":
+            say_where_ppo_differs(self.ppo, self.chat_template_kwargs)
 
     def _check_recipe(self) -> None:
         recipe = self.reward_recipe
@@ -224,6 +246,8 @@ class RLHFConfig:
         folder = str(output_dir or Path(self.output_dir) / name)
         if is_dataclass(settings):
             cast(Any, settings).output_dir = folder
+            if name == "ppo" and cast(Any, settings).chat_template_kwargs is None:
+                cast(Any, settings).chat_template_kwargs = self.chat_template_kwargs
             return settings
         shared = {
             "output_dir": folder,
@@ -241,7 +265,8 @@ class RLHFConfig:
             "trust_remote_code": self.trust_remote_code,
             "use_cpu": not torch.accelerator.is_available(),  # else bf16, TRL's default, is refused without a GPU
         }
-        own = {"ppo": {"num_iterations": self.ppo_epochs}, "dpo": {}}.get(name)
+        ppo = {"num_iterations": self.ppo_epochs, "chat_template_kwargs": self.chat_template_kwargs}
+        own = {"ppo": ppo, "dpo": {}}.get(name)
         if own is not None:
             shared.update(learning_rate=self.learning_rate, **own)
         return stage_class(name)(**{**shared, **defaults, **(settings or {})})

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from datasets import Dataset
 
 from ..data.preferences import STRENGTH, prepare_preferences
-from ..generation import LocalGenerator
 from ..labelers import sample_candidates
 from ..labelers.result import write_rows
 from .plan import Plan
@@ -103,7 +102,7 @@ class Feedback:
         without = [index for index, row in enumerate(self.rows) if not row.get("responses") and not row.get("chosen")]
         if not without:
             return self.rows
-        writer = LocalGenerator(run.load_policy(), run.tokenizer, run.config.batch_size)
+        writer = run.writer()
         written = sample_candidates(
             writer,
             [self.rows[index]["prompt"] for index in without],
@@ -127,7 +126,7 @@ class Feedback:
 
         folder = run.folder / "revisions"
         revisions = critique_and_revise(
-            LocalGenerator(run.load_policy(), run.tokenizer, run.config.batch_size),
+            run.writer(),
             prompts,
             self.constitution,
             judge=self.labeler,

@@ -14,7 +14,6 @@ from ..evaluation.page import evaluation_report
 from ..evaluation.report import replace_file, write_report
 from ..evaluation.running import SuiteResult, measure_answers, run_suite
 from ..evaluation.suite import Case, Column
-from ..generation import LocalGenerator
 from .evaluation import Suites
 from .stages import Run, answer_length
 from .state import on_main
@@ -77,7 +76,7 @@ def _side(run: Run, suites: Suites, adapter: Path | None, answers: list[str]) ->
     reads_model = any(hasattr(metric, "of") for suite in suites.on_answers for metric in suite.metrics)
     generator = None
     if suites.asked or reads_model:
-        generator = LocalGenerator(run.load_policy(adapter), run.tokenizer, 2 * run.config.batch_size)
+        generator = run.writer(adapter, 2 * run.config.batch_size)
     found = [_measured(run, suite, name, answers, generator) for suite in suites.on_answers]
     cache = folder_of(run) / "cache"
     return found + [run_suite(generator, suite, name, run.config.seed, cache, progress=True) for suite in suites.asked]

@@ -8,7 +8,12 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers.utils import logging
+
 from .._strict_yaml import read_yaml
+from ..types import template_kwargs
+
+logger = logging.get_logger(__name__)
 
 ALGORITHMS = ("ppo", "dpo")
 STAGES = ("sft", "reward", "ppo", "dpo")
@@ -42,6 +47,23 @@ def check_values(config: Any) -> None:
         raise ValueError(f"`min_reward_accuracy` must be in [0, 1], got {config.min_reward_accuracy}.")
     if config.bf16 and config.fp16:
         raise ValueError("`bf16` and `fp16` cannot both be set: choose one.")
+
+
+def say_where_ppo_differs(ppo: Any, told: dict[str, Any] | None) -> None:
+    """Warns where PPO's own `chat_template_kwargs` are not the run's: trained in one way and measured in another.
+
+    Args:
+        ppo (`dict`, [`PPOConfig`] or `None`):
+            The stage's settings.
+        told (`dict`, *optional*):
+            The run's.
+    """
+    own = ppo.get("chat_template_kwargs") if isinstance(ppo, dict) else getattr(ppo, "chat_template_kwargs", None)
+    if own is not None and (template_kwargs(own) or None) != told:
+        logger.warning(
+            f"PPO's rollouts tell the chat template {own}, and all else in the run {told}: set the run's "
+            "`chat_template_kwargs` to have both alike."
+        )
 
 
 def stage_class(name: str) -> type:

@@ -16,7 +16,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, PrinterCallback, set_seed
 from trl import SFTTrainer
 
-from ..data.preferences import STRENGTH
+from ..data.preferences import STRENGTH, has_messages
 from ..evaluation.before_after import Answers, sequence_logprobs
 from ..evaluation.reward_models import Thresholds, validate_reward_model
 from ..generation import LocalGenerator
@@ -73,6 +73,14 @@ class Run:
             model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
         return model if processes().device.type == "cpu" or config.load_in_4bit else model.to(processes().device)
 
+    def writer(
+        self, adapter: Path | None = None, batch_size: int | None = None, progress: bool = False
+    ) -> LocalGenerator:
+        """The same model, to be asked."""
+        kwargs = self.config.chat_template_kwargs
+        size = batch_size or self.config.batch_size
+        return LocalGenerator(self.load_policy(adapter), self.tokenizer, size, progress, chat_template_kwargs=kwargs)
+
     def train(self, name: str, trainer: Any, title: str, figures: tuple[str, ...], target: Path) -> dict[str, Any]:
         """Trains from the last checkpoint, if there is one, and moves the finished model into place."""
         trainer.remove_callback(PrinterCallback)
@@ -92,9 +100,19 @@ class Run:
         return {"path": str(target), "steps": trainer.state.global_step}
 
 
+def told(data: Dataset, config: RLHFConfig) -> Dataset:
+    """Rows with what the chat template is told, in the column where TRL's trainers look for it; one that is there stays."""
+    kwargs = config.chat_template_kwargs
+    if not kwargs or not has_messages(data) or "chat_template_kwargs" in data.column_names:
+        return data
+    return data.add_column("chat_template_kwargs", [kwargs] * len(data))
+
+
 def warm_start(run: Run, data: Dataset, title: str) -> dict[str, Any]:
     """Supervised training on the chosen answers."""
-    rows = data.select_columns(["prompt", "chosen"]).rename_column("chosen", "completion")
+    data = told(data, run.config)
+    columns = [name for name in ("prompt", "chosen", "chat_template_kwargs") if name in data.column_names]
+    rows = data.select_columns(columns).rename_column("chosen", "completion")
     args = run.config.stage("sft", run.record.checkpoints("sft"), num_train_epochs=1, disable_tqdm=True)
     trainer = _SFT(
         run.load_policy(trainable=True),
@@ -120,7 +138,7 @@ def train_reward(run: Run, data: Dataset, start: Path | None, title: str) -> dic
     trainer = RewardTrainer(
         str(start) if whole else run.base,
         args,
-        train_dataset=data,
+        train_dataset=told(data, config),
         processing_class=run.tokenizer,
         peft_config=config.lora_config("SEQ_CLS"),
     )
@@ -129,7 +147,8 @@ def train_reward(run: Run, data: Dataset, start: Path | None, title: str) -> dic
 
 def load_reward(config: RLHFConfig, progress: bool = True) -> RewardModel:
     """The run's reward model, on this process's device."""
-    options = {"trust_remote_code": True} if config.trust_remote_code else {}
+    options: dict[str, Any] = {"trust_remote_code": True} if config.trust_remote_code else {}
+    options["chat_template_kwargs"] = config.chat_template_kwargs
     return RewardModel(config.reward_path, batch_size=2 * config.batch_size, progress=progress, **options).to(
         processes().device
     )
@@ -181,7 +200,7 @@ def align_dpo(run: Run, data: Dataset, start: Path | None, num_epochs: float, ti
         run.load_policy(start, trainable=True),
         reference,
         args,
-        train_dataset=data,
+        train_dataset=told(data, run.config),
         processing_class=run.tokenizer,
         peft_config=None if start is not None else run.config.lora_config("CAUSAL_LM"),
     )
@@ -193,7 +212,7 @@ def align_dpo(run: Run, data: Dataset, start: Path | None, num_epochs: float, ti
 
 def answer(run: Run, rows: Dataset, policy: Path | None, title: str) -> dict[str, Any]:
     """Greedy answers of a model to held-out prompts."""
-    generator = LocalGenerator(run.load_policy(policy), run.tokenizer, 2 * run.config.batch_size, progress=True)
+    generator = run.writer(policy, 2 * run.config.batch_size, progress=True)
     return {"answers": generator.generate(list(rows["prompt"]), max_new_tokens=answer_length(run), temperature=0)}
 
 
@@ -207,7 +226,12 @@ def divergence(run: Run, rows: Dataset, policy: Path, answers: list[str]) -> dic
     """log p_after - log p_before of the answers of the model after."""
     sums = [
         sequence_logprobs(
-            run.load_policy(path), run.tokenizer, list(rows["prompt"]), answers, 2 * run.config.batch_size
+            run.load_policy(path),
+            run.tokenizer,
+            list(rows["prompt"]),
+            answers,
+            2 * run.config.batch_size,
+            cast(dict | None, run.config.chat_template_kwargs),
         )
         for path in (policy, None)
     ]

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 from .model import RewardModel
 from .shared_trunk import AdaptersOnOneBase, HeadsOnOneBase, MembersOnOneBase, base_of
 
-READING = ("batch_size", "max_length", "progress")
+READING = ("batch_size", "max_length", "progress", "chat_template_kwargs")
 """Options of [`RewardModel`] that say how texts are read."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..types import Completion, Prompt, is_messages
+from ..types import Completion, Prompt, is_messages, template_kwargs
 
 logger = logging.get_logger(__name__)
 
@@ -37,6 +37,8 @@ class RewardModel:
             Longest text in tokens; longer ones lose their beginning, with a warning. Defaults to the model's context.
         progress (`bool`, *optional*, defaults to `False`):
             Whether to show a progress bar.
+        chat_template_kwargs (`dict`, *optional*):
+            What its chat template is told beside the messages, such as `{"enable_thinking": False}`: as in its training.
         **model_kwargs:
             For `from_pretrained`: `dtype`, `device_map`, `revision`, `trust_remote_code`, `quantization_config`, ...
 
@@ -64,6 +66,7 @@ class RewardModel:
         batch_size: int = 16,
         max_length: int | None = None,
         progress: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | str | None = None,
         **model_kwargs: Any,
     ):
         if batch_size < 1:
@@ -89,7 +92,7 @@ class RewardModel:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         # The model finds the last real token, whose state carries the score, by the pad token.
         config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
-        self.batch_size = batch_size
+        self.batch_size, self.chat_template_kwargs = batch_size, template_kwargs(chat_template_kwargs)
         self.max_length = max_length or getattr(config.get_text_config(), "max_position_embeddings", None)
         self.progress = progress
         self.__name__ = Path(name).name if name else type(self).__name__  # how TRL names it in logs
@@ -157,9 +160,9 @@ class RewardModel:
                     f"The reward model {self.__name__} has no chat template, so it cannot read messages. Give plain "
                     "text, or set `tokenizer.chat_template` to the template it was trained with."
                 )
-            ids = self.tokenizer.apply_chat_template([*prompt, *messages], tokenize=True, return_dict=True)[
-                "input_ids"
-            ]
+            ids = self.tokenizer.apply_chat_template(
+                [*prompt, *messages], tokenize=True, return_dict=True, **self.chat_template_kwargs
+            )["input_ids"]
         else:
             if is_messages(response):
                 raise TypeError(f"A text prompt with messages as its response: {response!r}. Use one kind for both.")

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from transformers import TrainerCallback
 from transformers.utils import logging
 
-from ..generation import LocalGenerator, check_sampling
+from ..generation import check_sampling
 from ..rewards.calling import like_prompt, score_rows
 from ..rewards.functions.text import repeated_ngrams
 from ..stats import Estimate
 from ..types import Prompt, RewardFunction
 from .hacking_signals import HackingWarning, checked_limits, disagreements, gap, rise
-from .policy_texts import prompts_of, random_state_kept, refuse_parted_model, run_sampling
+from .policy_texts import prompts_of, random_state_kept, refuse_parted_model, run_sampling, writer
 
 logger = logging.get_logger(__name__)
 
@@ -194,7 +194,7 @@ class RewardHackingCallback(TrainerCallback):
         prompts = [prompt for prompt in self.prompts for _ in range(samples)]
         columns = {name: [v for v in values for _ in range(samples)] for name, values in self.columns.items()}
         with random_state_kept():
-            generator = LocalGenerator(model, tokenizer, self.batch_size)
+            generator = writer(model, tokenizer, self.batch_size, args)
             texts = generator.generate(prompts, **{**run_sampling(args), "seed": self.seed, **self.sampling})
             box = [self._score(prompts, texts, columns)]
         if args.world_size > 1:  # all go by the main process's, lest one stops and the others wait for it

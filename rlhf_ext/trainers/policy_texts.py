@@ -15,6 +15,7 @@ from datasets import Dataset
 from transformers import Trainer
 from transformers.integrations import is_deepspeed_zero3_enabled
 
+from ..generation import LocalGenerator
 from ..types import Prompt
 
 T = TypeVar("T")
@@ -25,6 +26,13 @@ _SAMPLING = {"max_new_tokens": "max_completion_length", "temperature": "temperat
 def run_sampling(args: Any) -> dict[str, Any]:
     """How the run's own completions are written, as far as the trainer's configuration says: None where it does not."""
     return {name: getattr(args, field, None) for name, field in _SAMPLING.items()}
+
+
+def writer(model: Any, tokenizer: Any, batch_size: int, args: Any) -> LocalGenerator:
+    """The policy as a generator that tells the chat template what the run's own rollouts tell it."""
+    return LocalGenerator(
+        model, tokenizer, batch_size, chat_template_kwargs=getattr(args, "chat_template_kwargs", None)
+    )
 
 
 def prompts_of(prompts: Dataset | Sequence[Prompt] | None) -> tuple[list[Prompt], dict[str, list[Any]]]:

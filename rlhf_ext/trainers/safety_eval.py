@@ -12,9 +12,9 @@ from typing import Any
 from transformers import Trainer, TrainerCallback
 from transformers.utils import logging
 
-from ..generation import Answer, LocalGenerator, Request
+from ..generation import Answer, Request
 from ..stats import clustered_mean, clustered_rate
-from .policy_texts import log_beside, on_main, random_state_kept, refuse_parted_model, shared_out
+from .policy_texts import log_beside, on_main, random_state_kept, refuse_parted_model, shared_out, writer
 
 logger = logging.get_logger(__name__)
 
@@ -148,7 +148,7 @@ class SafetyEvalCallback(TrainerCallback):
                     f"fit. The training goes on without the suite {self.suite.name!r}."
                 )
             return
-        answers = shared_out(args, len(self._rows), lambda rows: self._write(model, tokenizer, rows))
+        answers = shared_out(args, len(self._rows), lambda rows: self._write(model, tokenizer, rows, args))
         self.written += len(answers)
         figures = on_main(args, lambda: self._measure(answers))
         self.answers = [
@@ -159,12 +159,12 @@ class SafetyEvalCallback(TrainerCallback):
         self._evaluated_at = state.global_step
         log_beside(self.trainer, self._logs(), state, control)
 
-    def _write(self, model: Any, tokenizer: Any, rows: list[int]) -> list[str | None]:
+    def _write(self, model: Any, tokenizer: Any, rows: list[int], args: Any) -> list[str | None]:
         """The answers of some rows; None where there is none."""
         requests = [Request(self._rows[row][0].prompt, self.seed + 1000 * row) for row in rows]
         found: list[str | None] = [None] * len(rows)
         with random_state_kept():
-            generator = LocalGenerator(model, tokenizer, self.batch_size)
+            generator = writer(model, tokenizer, self.batch_size, args)
             for index, answer in generator.each(requests, **self.suite.sampling):
                 found[index] = answer.text if isinstance(answer, Answer) else None
         return found

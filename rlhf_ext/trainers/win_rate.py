@@ -15,7 +15,7 @@ from datasets import Dataset
 from transformers import Trainer, TrainerCallback
 from transformers.utils import logging
 
-from ..generation import LocalGenerator, check_sampling
+from ..generation import check_sampling
 from ..rewards.calling import Signed, checked_probabilities, like_prompt
 from ..types import Completion, PairwiseJudge, Prompt, text_of
 from .policy_texts import (
@@ -26,6 +26,7 @@ from .policy_texts import (
     refuse_parted_model,
     run_sampling,
     shared_out,
+    writer,
 )
 from .win_rate_figures import CONTROLLED, WIN_RATE, win_rate_figures
 
@@ -224,7 +225,7 @@ class WinRateCallback(TrainerCallback):
 
         def write(rows: list[int]) -> list[str]:
             with random_state_kept():
-                generator = LocalGenerator(model, tokenizer, self.batch_size)
+                generator = writer(model, tokenizer, self.batch_size, args)
                 return generator.generate([self.prompts[row] for row in rows], **options)
 
         whole = shared_out(args, len(self.prompts), write)

@@ -8,11 +8,13 @@ import pytest
 import torch
 import yaml
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from rlhf_ext.cli import main
+from rlhf_ext.cli.evaluation import EvaluateArguments
 from rlhf_ext.sandbox import check_sandbox
 
+from ..conftest import THINKING
 from ..labelers.endpoint import Endpoint
 
 
@@ -277,3 +279,43 @@ def test_where_code_cannot_be_contained(tmp_path, monkeypatch, capsys):
 def test_settings_of_the_code_suite_are_checked_before_a_model_is_loaded(arguments, match, tmp_path, capsys):
     assert main(["evaluate", "--model", "gone", "--output", str(tmp_path / "report"), *arguments]) == 2
     assert match in complaint(capsys)
+
+
+@pytest.fixture
+def thinker(tiny, tmp_path):
+    """The tiny model with a chat template that has a switch."""
+    folder = str(tmp_path / "thinker")
+    AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer.chat_template = THINKING
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_model_and_baseline_are_asked_without_thinking_and_the_judge_as_it_is_told(thinker, tmp_path, monkeypatch):
+    told = []
+    fill = PreTrainedTokenizerBase.apply_chat_template
+
+    def spy(self, conversation, *args, **kwargs):
+        told.append(kwargs.get("enable_thinking"))
+        return fill(self, conversation, *args, **kwargs)
+
+    monkeypatch.setattr(PreTrainedTokenizerBase, "apply_chat_template", spy)
+    switch = ["--chat_template_kwargs", '{"enable_thinking": false}']
+    command = ["evaluate", "--model", thinker, "--suite", "small_suite:greedy", "--output", str(tmp_path / "r")]
+    assert main(command) == 0 and set(told) == {None}
+    answers = {path: path.read_bytes() for path in (tmp_path / "r" / "cache").iterdir()}
+    told.clear()
+    assert main([*command, "--baseline", thinker, *switch]) == 0
+    assert len(told) == 24 and set(told) == {False}, "asked anew, not read from the cache; the baseline from the cache"
+    assert answers.items() <= {path: path.read_bytes() for path in (tmp_path / "r" / "cache").iterdir()}.items()
+    ours = {"model": thinker, "judge": thinker, "chat_template_kwargs": {"enable_thinking": False}}
+    assert EvaluateArguments(**ours).judge_generator.chat_template_kwargs == {}
+    judge = EvaluateArguments(**ours, judge_chat_template_kwargs='{"enable_thinking": true}').judge_generator
+    assert judge.chat_template_kwargs == {"enable_thinking": True}
+
+
+def test_a_switch_that_is_no_json_is_refused_before_anything_is_loaded(tmp_path, capsys):
+    command = ["evaluate", "--model", "no/such", "--suite", "small_suite:greedy", "--output", str(tmp_path / "r")]
+    assert main([*command, "--chat_template_kwargs", "{enable"]) == 2
+    assert "`chat_template_kwargs` is not JSON" in complaint(capsys)

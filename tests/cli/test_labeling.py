@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset
 
 from rlhf_ext.cli import main
+from rlhf_ext.generation import EndpointGenerator
 
 from ..labelers.endpoint import Endpoint, rows
 from ..test_cli import complaint
@@ -207,3 +208,17 @@ def test_a_mistake_in_sampling_or_grading_is_one_line(prompts, tiny, tmp_path, c
     words = {"PROMPTS": prompts, "TINY": tiny}
     assert main([words.get(word, word) for word in arguments]) == 2
     assert match in complaint(capsys)
+
+
+def test_writers_are_asked_without_thinking(answers, tmp_path, monkeypatch):
+    with Endpoint() as endpoint:
+        sent = []
+        request = EndpointGenerator._request
+        monkeypatch.setattr(
+            EndpointGenerator, "_request", lambda *given: sent.append(request(*given)) or request(*given)
+        )
+        command = ["sample", "--prompts", answers, "--writers", f"m@{endpoint.url}", "--n", "2"]
+        command += ["--output_dir", str(tmp_path / "c"), "--chat_template_kwargs", '{"enable_thinking": false}']
+        assert main(command) == 0
+    told = {"chat_template_kwargs": {"enable_thinking": False}}
+    assert sent and all(request["extra_body"] == told for request in sent)

@@ -10,7 +10,9 @@ import torch
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from rlhf_ext import RewardConfig, RewardModel, RewardTrainer
+from rlhf_ext import RewardConfig, RewardEnsemble, RewardModel, RewardTrainer
+
+from ..conftest import THINKING
 
 
 def user(text):
@@ -182,3 +184,15 @@ def test_text_that_begins_with_bos_gets_no_second_one(reward_folder, tokenizer):
 def test_a_module_that_is_no_model_of_transformers_is_refused():
     with pytest.raises(TypeError, match="Linear has no `config`.*write a reward function"):
         RewardModel(torch.nn.Linear(2, 1))
+
+
+def test_its_template_is_told_what_it_was_told_in_training(reward_folder):
+    told = {"enable_thinking": False}
+    models = [RewardModel(reward_folder, chat_template_kwargs=kwargs) for kwargs in (None, told)]
+    models.append(RewardEnsemble([reward_folder] * 2, chat_template_kwargs=told)._parts[0][0])
+    for model in models:
+        model.tokenizer.chat_template = THINKING
+    prompt = [{"role": "user", "content": "Why"}]
+    texts = [model.tokenizer.decode(model._tokenize(prompt, "So")) for model in models]
+    assert "<think></think>So" in texts[1] == texts[2] and "think" not in texts[0]
+    assert models[0].score([prompt], ["So"]) != models[1].score([prompt], ["So"])

@@ -26,6 +26,7 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "prediction": (),
     "web_search_options": (),
+    "chat_template_kwargs": ({},),
 }
 
 

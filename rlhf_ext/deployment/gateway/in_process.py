@@ -224,7 +224,8 @@ def load_engine(settings: LocalSettings) -> BatchEngine:
             model = _with_adapter(model, name, folder)
     except OSError as error:
         raise FileNotFoundError(f"No model {settings.path!r}: {str(error).splitlines()[0]}") from error
-    return BatchEngine(model.to(device), tokenizer, settings.max_batch, settings.gather_seconds)
+    told = settings.chat_template_kwargs
+    return BatchEngine(model.to(device), tokenizer, settings.max_batch, settings.gather_seconds, told)
 
 
 def _with_adapter(model: Any, name: str, folder: str) -> Any:

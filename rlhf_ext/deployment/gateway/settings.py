@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ..._strict_yaml import read_yaml
+from ...types import template_kwargs
 from ..monitoring.settings import MonitoringSettings
 
 # Types are not bent to fit: `port: "80"` is an error, and so is a field that there is not.
@@ -77,6 +78,8 @@ class LocalSettings:
         total_seconds (`float`, *optional*, defaults to `600.0`): For a whole answer.
         dtype (`str`, *optional*, defaults to `"auto"`): Of the weights.
         trust_remote_code (`bool`, *optional*, defaults to `False`): Whether the model may bring its own code.
+        chat_template_kwargs (`dict`, *optional*): What the chat template is told beside the messages, such as
+            `{enable_thinking: false}`. It is the server's to say: a request that does so is refused.
     """
 
     path: str
@@ -89,8 +92,10 @@ class LocalSettings:
     total_seconds: float = 600.0
     dtype: str = "auto"
     trust_remote_code: bool = False
+    chat_template_kwargs: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        template_kwargs(self.chat_template_kwargs)
         _positive(self, "max_batch", "wait_seconds", "max_new_tokens", "total_seconds")
 
 

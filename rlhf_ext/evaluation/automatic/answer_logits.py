@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from ...types import Completion, Prompt, is_messages, text_of
+from ...types import Completion, Prompt, is_messages, template_kwargs, text_of
 from .metrics import model_name_of
 
 
@@ -27,6 +27,8 @@ class AnswerLogits:
         max_length (`int`, *optional*):
             Tokens of prompt and answer that are read; the model's window by default. The beginning of a prompt that is
             too long is cut off, then the end of the answer.
+        chat_template_kwargs (`dict`, *optional*):
+            What the chat template is told beside the messages.
 
     Raises:
         ValueError: If `batch_size` is below 1 or `max_length` below 2.
@@ -38,6 +40,7 @@ class AnswerLogits:
         tokenizer: PreTrainedTokenizerBase | None = None,
         batch_size: int = 8,
         max_length: int | None = None,
+        chat_template_kwargs: Mapping[str, Any] | str | None = None,
     ):
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
@@ -48,7 +51,7 @@ class AnswerLogits:
             model = AutoModelForCausalLM.from_pretrained(model, dtype="auto").to(device)
         self.model: Any = model
         self.tokenizer: Any = tokenizer or AutoTokenizer.from_pretrained(model_name_of(model))
-        self.batch_size = batch_size
+        self.batch_size, self.chat_template_kwargs = batch_size, template_kwargs(chat_template_kwargs)
         window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20
         self.max_length = min(max_length or window, window)
         if self.max_length < 2:
@@ -113,7 +116,9 @@ class AnswerLogits:
                     "The prompts are messages, and the tokenizer has no chat template: read answers by themselves "
                     "(`conditional=False`), or set `tokenizer.chat_template`."
                 )
-            text = self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+            text = self.tokenizer.apply_chat_template(
+                prompt, tokenize=False, add_generation_prompt=True, **self.chat_template_kwargs
+            )
             return self.tokenizer(text, add_special_tokens=False)["input_ids"]
         ids = self.tokenizer(prompt)["input_ids"] if prompt else []
         if len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id:  # some tokenizers close every text

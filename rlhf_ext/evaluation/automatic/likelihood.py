@@ -150,7 +150,9 @@ class ReferenceKL:
             raise ValueError("The KL divergence needs the model itself on this machine, not an endpoint.")
         made = object.__new__(ReferenceKL)
         made.__dict__.update(self.__dict__)
-        made.policy = made._reader(generator.model, generator.tokenizer)
+        made.policy = made._reader(
+            generator.model, generator.tokenizer, getattr(generator, "chat_template_kwargs", None)
+        )
         return made
 
     def __call__(
@@ -174,13 +176,13 @@ class ReferenceKL:
         note = f"From {model_name_of(self.reference.model)}, in nats per token, over the vocabulary."
         return [Column("kl", "KL to the reference", values, "mean", None, note=note, by_category=True)]
 
-    def _reader(self, policy: Any, tokenizer: Any) -> AnswerLogits:
+    def _reader(self, policy: Any, tokenizer: Any, told: Any = None) -> AnswerLogits:
         if tokenizer.get_vocab() != self.reference.tokenizer.get_vocab():
             raise ValueError("Policy and reference have different vocabularies: their tokens cannot be compared.")
         mine, other = (model.config.get_text_config().vocab_size for model in (policy, self.reference.model))
         if mine != other:
             raise ValueError(f"The policy predicts {mine} tokens and the reference {other}: pad or cut one of them.")
-        return AnswerLogits(policy, tokenizer, self.reference.batch_size, self.reference.max_length)
+        return AnswerLogits(policy, tokenizer, self.reference.batch_size, self.reference.max_length, told)
 
 
 def _kl(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlhf_ext.deployment.gateway import LocalSettings, Target
 from rlhf_ext.generation import LocalGenerator
 
+from ...conftest import THINKING
 from .conftest import QUESTION
 
 PROMPTS = ["Hello", "What is a good question to ask?", "Name a colour.", "I", "Tell me of the sea, please.", "No"]
@@ -35,8 +36,9 @@ def adapter(tiny, tmp_path_factory):
 @pytest.fixture
 def local(start, tiny, adapter):
     def begin(**settings):
-        ours = LocalSettings(path=tiny, adapters={"dpo": adapter}, dtype="float32", **settings)
-        models = {"tiny": Target(backend="local"), "tiny-dpo": Target(backend="local", model="dpo")}
+        ours = LocalSettings(**{"path": tiny, "adapters": {"dpo": adapter}, "dtype": "float32", **settings})
+        models = {"tiny": Target(backend="local")}
+        models |= {f"tiny-{name}": Target(backend="local", model=name) for name in ours.adapters}
         return start(local={"local": ours}, models=models)
 
     return begin
@@ -170,3 +172,17 @@ def test_a_model_that_is_not_there_says_so(start, tmp_path):
         load_engine(LocalSettings(path=str(tmp_path / "nothing")))
     with pytest.raises(ValueError, match="no adapter 'x'"):
         start(local={"l": LocalSettings(path="x")}, models={"m": Target(backend="l", model="x")})
+
+
+def test_what_the_template_is_told_is_the_servers_to_say(local, tiny, tmp_path):
+    folder = str(tmp_path / "thinker")
+    AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer.chat_template = THINKING
+    tokenizer.save_pretrained(folder)
+    plain = local(path=folder, adapters={})
+    told = local(path=folder, adapters={}, chat_template_kwargs={"enable_thinking": False})
+    counts = [ask(gateway).usage.prompt_tokens for gateway in (plain, told)]
+    assert counts[1] - counts[0] == len(tokenizer("<think></think>", add_special_tokens=False)["input_ids"])
+    with pytest.raises(openai.BadRequestError, match="chat_template_kwargs"):
+        ask(told, extra_body={"chat_template_kwargs": {"enable_thinking": True}})
