@@ -91,8 +91,5 @@ def _models_to_validate(options: ValidateArguments) -> tuple[Any, Any, Any]:
     )
     if options.generator is None:
         return reward, gold, None
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    policy = AutoModelForCausalLM.from_pretrained(options.generator, dtype="auto", **trust).to(device)
-    tokenizer = AutoTokenizer.from_pretrained(options.generator, **trust)
-    return reward, gold, LocalGenerator(policy, tokenizer, options.batch_size, progress=True)
+    writer = LocalGenerator(options.generator, batch_size=options.batch_size, progress=True, **trust)
+    return reward, gold, writer
