@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from running import base_of, merged, parse, tokenizer_of, train
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import get_peft_config
 
 import rlhf_ext
@@ -56,12 +55,11 @@ def program(prompt: Any, sampling: dict[str, Any]) -> str:
     return " ".join(answer.replace("!", ".").split()[:4]) or "Yes."
 
 
-def critic_of(options: Options, args: Any) -> Any:
+def critic_of(options: Options) -> Any:
     """What criticises and revises."""
     if options.critic == "program":
         return ScriptedGenerator(program)
-    loaded = AutoModelForCausalLM.from_pretrained(options.critic, dtype="auto").to(args.device)
-    return LocalGenerator(loaded, AutoTokenizer.from_pretrained(options.critic), batch_size=16)
+    return LocalGenerator(options.critic, batch_size=16)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -88,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     first = [row["responses"][0] for row in written]
     revisions = rlhf_ext.critique_and_revise(
-        critic_of(options, args),
+        critic_of(options),
         list(written["prompt"]),
         constitution,
         options.rounds,

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from running import base_of, parse, tokenizer_of, train
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import get_peft_config
 
 import rlhf_ext
@@ -54,14 +53,13 @@ def taste(prompt: Any, choices: list[str]) -> list[float]:
     return [2.718 ** (60 * (score[0] - score[1]) + 0.3), 1.0]
 
 
-def judge_of(options: Options, args: Any) -> Any:
+def judge_of(options: Options) -> Any:
     """Who judges."""
     if options.judge == "program":
         return ScriptedGenerator([], choice_probs=taste)
     if options.base_url:
         return EndpointGenerator(options.base_url, options.judge)
-    loaded = AutoModelForCausalLM.from_pretrained(options.judge, dtype="auto").to(args.device)
-    return LocalGenerator(loaded, AutoTokenizer.from_pretrained(options.judge), batch_size=16)
+    return LocalGenerator(options.judge, batch_size=16)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -77,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     sampling = {"max_new_tokens": options.tokens, "temperature": 1.0}
     candidates = rlhf_ext.sample_candidates(writer, rows, options.answers, store=store, **sampling)
     budget = Budget(max_requests=options.max_requests)
-    labeler = PairwiseLabeler(judge_of(options, args), options.rubric, store=store, budget=budget, model=options.judge)
+    labeler = PairwiseLabeler(judge_of(options), options.rubric, store=store, budget=budget, model=options.judge)
     labels = labeler.label(candidates)
     labels.save(out / "labels")
     sys.stdout.write(f"\n{labels}\n\n")

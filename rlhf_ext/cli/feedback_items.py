@@ -11,7 +11,7 @@ from .parsing import load
 
 
 def read_items(name: str | None, wanted: int) -> list[dict[str, Any]]:
-    """Rows of items; of None there are none. Rows that do not say are asked of `wanted` people, by their number of responses.
+    """Rows of items; of None there are none. Rows that do not say are asked of `wanted` people.
 
     Raises:
         ValueError: If a line is no JSON object; it is named by its number.
@@ -20,7 +20,7 @@ def read_items(name: str | None, wanted: int) -> list[dict[str, Any]]:
     if name is None:
         return []
     rows = _lines(Path(name)) if name.endswith(".jsonl") else (_without_none(row) for row in load(name, "train"))
-    return [{"wanted": wanted, "kind": _kind(row), **row} for row in rows]
+    return [{"wanted": wanted, **row} for row in rows]
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -47,10 +47,3 @@ def _without_none(row: dict[str, Any]) -> dict[str, Any]:
         for name, value in row.items()
         if value is not None
     }
-
-
-def _kind(row: dict[str, Any]) -> str:
-    """One response is rated, two are compared, more are ranked."""
-    responses = row.get("responses")
-    count = len(responses) if isinstance(responses, list) else 2
-    return {1: "rating", 2: "comparison"}.get(count, "ranking")

@@ -89,7 +89,7 @@ def _models_to_validate(options: ValidateArguments) -> tuple[Any, Any, Any]:
     if options.generator is not None and options.gold is None:
         raise ValueError("--generator writes samples for best-of-n, which needs --gold as well.")
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    trust = {"trust_remote_code": True} if options.trust_remote_code else {}
+    trust: dict[str, Any] = {"trust_remote_code": True} if options.trust_remote_code else {}
     told = {"chat_template_kwargs": template_kwargs(options.chat_template_kwargs)}
     reading: dict[str, Any] = {"batch_size": options.batch_size, "progress": True, **told, **trust}
     reward, gold = (
@@ -98,8 +98,5 @@ def _models_to_validate(options: ValidateArguments) -> tuple[Any, Any, Any]:
     )
     if options.generator is None:
         return reward, gold, None
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    policy = AutoModelForCausalLM.from_pretrained(options.generator, dtype="auto", **trust).to(device)
-    tokenizer = AutoTokenizer.from_pretrained(options.generator, **trust)
-    return reward, gold, LocalGenerator(policy, tokenizer, options.batch_size, progress=True, **told)
+    writer = LocalGenerator(options.generator, batch_size=options.batch_size, progress=True, **told, **trust)
+    return reward, gold, writer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,27 +69,8 @@ def generator_of(options: AccessArguments, model: str, base_url: str | None) -> 
     if base_url is not None:
         access = {name: getattr(options, name) for name in ("api_key_env", "max_concurrency", "max_wait")}
         return EndpointGenerator(base_url, model, **access, chat_template_kwargs=told)
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     trust = {"trust_remote_code": True} if options.trust_remote_code else {}
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_folder(model), **trust)
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype="auto", **trust)
-    except OSError as error:
-        raise FileNotFoundError(
-            f"No model {model!r}: it is no folder with a model in it, and the hub did not give it ({str(error).splitlines()[0]})"
-        ) from error
-    return LocalGenerator(loaded.to(device), tokenizer, options.batch_size, chat_template_kwargs=told)
-
-
-def _tokenizer_folder(model: str) -> str:
-    """Where the tokenizer is: an adapter's folder may come without that of its base."""
-    adapter = Path(model) / "adapter_config.json"
-    if not adapter.is_file() or (Path(model) / "tokenizer_config.json").is_file():
-        return model
-    return str(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    return LocalGenerator(model, batch_size=options.batch_size, chat_template_kwargs=told, **trust)
 
 
 def needed(command: str, name: str, value: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from ..rewards.calling import score_rows
 from ..rewards.refusal import Refusal
 from ..types import RewardFunction, text_of
-from .suite import Case, check_suite, version_of
+from .suite import Case, check_suite, sampling_of, version_of
 
 ENGLISH_PATTERNS = (
     "Refusals are told by English phrases in the first 200 characters: refusals in other words or languages are missed, and "
@@ -31,7 +31,8 @@ class PromptSuite:
         samples (`int`):
             Answers a case.
         sampling (`dict`, *optional*):
-            How answers are sampled. Defaults to greedy for one sample and temperature 1 for several, up to 256 tokens.
+            How answers are sampled, over the defaults: greedy for one sample and temperature 1 for several, up to 256
+            tokens.
         **settings:
             What else decides results, for the version.
 
@@ -50,8 +51,7 @@ class PromptSuite:
     ):
         self.name, self.cases, self.samples = name, list(cases), samples
         self.figures: Sequence[str] = tuple(figures)
-        default = {"temperature": 0.0 if samples == 1 else 1.0, "max_new_tokens": 256}
-        self.sampling: dict[str, Any] = dict(default if sampling is None else sampling)
+        self.sampling = sampling_of(sampling, samples, max_new_tokens=256)
         self.version = version_of(self.cases, name=name, samples=samples, sampling=self.sampling, **settings)
         check_suite(self)
 

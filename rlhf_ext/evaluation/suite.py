@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -167,6 +167,35 @@ def version_of(cases: Sequence[Case], **settings: Any) -> str:
     """
     text = json.dumps([[asdict(case) for case in cases], settings], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def sampling_of(
+    given: Mapping[str, Any] | None, samples: int, max_new_tokens: int, temperature: float = 1.0, **more: Any
+) -> dict[str, Any]:
+    """How a suite samples: what is given over its defaults, so that a limit of tokens alone leaves it greedy.
+
+    Args:
+        given (`dict`, *optional*):
+            Sampling arguments; `None` as a value is the suite's default.
+        samples (`int`), temperature (`float`, *optional*, defaults to `1.0`):
+            One sample is greedy by default; several are drawn at `temperature`.
+        max_new_tokens (`int`), **more:
+            The other defaults.
+
+    Returns:
+        `dict[str, Any]`: for `Suite.sampling`, and for the suite's version.
+
+    Example:
+
+    ```python
+    >>> from rlhf_ext.evaluation.suite import sampling_of
+    >>> sampling_of({"max_new_tokens": 16}, samples=1, max_new_tokens=256)
+    {'temperature': 0.0, 'max_new_tokens': 16}
+
+    ```
+    """
+    default = {"temperature": 0.0 if samples == 1 else temperature, "max_new_tokens": max_new_tokens, **more}
+    return {**default, **{name: value for name, value in (given or {}).items() if value is not None}}
 
 
 def check_suite(suite: Any) -> None:

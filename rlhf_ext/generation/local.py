@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 
 from ..types import Prompt
 from .answer import Answer, PromptTooLong, Request
+from .loading import check_language_model, load_language_model, tokenizer_of
 from .prefixes import Group, PrefixReader, common_length, plan
 from .reading import PromptReader
 from .sampling import as_request, check_choices, check_prompts, check_sampling, cut
@@ -35,40 +37,51 @@ class LocalGenerator:
     that belongs between them (`" A"` after `"Answer:"`).
 
     Args:
-        model ([`~transformers.PreTrainedModel`] or [`~peft.PeftModel`]): The language model.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer; with a chat template for messages.
+        model (`str`, `Path`, [`~transformers.PreTrainedModel`] or [`~peft.PeftModel`]): A folder or hub name of a language
+            model, a folder with a LoRA adapter (as trainers write with `peft_config`), or the model itself. What is loaded
+            goes to the accelerator, if there is one.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): Its tokenizer; with a chat template for messages.
+            By default loaded from where the model is from.
         batch_size (`int`, *optional*, defaults to `16`): Prompts a batch, at least 1; like lengths go together.
         progress (`bool`, *optional*, defaults to `False`): Whether to show a bar with the remaining time.
         chat_template_kwargs (`dict`, *optional*): What the chat template is told beside the messages, such as
             `{"enable_thinking": False}` for Qwen3.
+        **model_kwargs: For `from_pretrained`, where a model is loaded: `dtype` (defaults to `"auto"`), `device_map`,
+            `revision`, `trust_remote_code`, `quantization_config`, ...
 
     Raises:
-        ValueError: If the model is an encoder-decoder or `batch_size` < 1. From the methods: if a prompt is too long
-            for the model, is empty with no token to start from, or has messages and there is no chat template.
+        FileNotFoundError: If there is no model of that name.
+        TypeError: If there are `model_kwargs` and the model is loaded already.
+        ValueError: If the model is an encoder-decoder or a classifier, its tokenizer is not to be found, or `batch_size` < 1.
+            From the methods: if a prompt is too long for the model, is empty with no token to start from, or has messages
+            and there is no chat template.
 
     Example:
 
     ```python
     >>> from rlhf_ext.generation import LocalGenerator
-    >>> from transformers import AutoModelForCausalLM, AutoTokenizer
-    >>> name = "Qwen/Qwen2.5-0.5B-Instruct"
-    >>> generator = LocalGenerator(AutoModelForCausalLM.from_pretrained(name), AutoTokenizer.from_pretrained(name))
+    >>> generator = LocalGenerator("Qwen/Qwen3-0.6B")
     >>> answers = generator.generate(["The capital of France is"], max_new_tokens=8, temperature=0)
     ```
     """
 
     def __init__(
         self,
-        model: PreTrainedModel | PeftModel,
-        tokenizer: PreTrainedTokenizerBase,
+        model: str | Path | PreTrainedModel | PeftModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
         batch_size: int = 16,
         progress: bool = False,
         chat_template_kwargs: Mapping[str, Any] | str | None = None,
+        **model_kwargs: Any,
     ):
-        if model.config.is_encoder_decoder:
-            raise ValueError(f"{type(model).__name__} is an encoder-decoder; a decoder-only model is needed.")
         if batch_size < 1:
             raise ValueError(f"batch_size should be at least 1, got {batch_size}.")
+        if isinstance(model, str | Path):
+            model, tokenizer = load_language_model(model, tokenizer, **model_kwargs)
+        elif model_kwargs:
+            raise TypeError(f"{', '.join(model_kwargs)}: for loading a model, and this one is loaded already.")
+        check_language_model(model)
+        tokenizer = tokenizer or tokenizer_of(model)
         self.model: Any = model
         self.tokenizer: Any = tokenizer
         self.batch_size, self.progress = batch_size, progress

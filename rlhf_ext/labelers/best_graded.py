@@ -59,6 +59,6 @@ def best_graded(
             "completion": like_prompt(row.prompt, row.responses[place]),
             "score": max(values),
         }
-        signed = {"model": row.authors[place]} if row.authors else {}
+        signed = {"label_model" if "model" in row.columns else "model": row.authors[place]} if row.authors else {}
         best.append({**found, **signed, **row.columns})
     return best, left_out

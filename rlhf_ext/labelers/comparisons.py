@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
+from ..data.provenance import PROVENANCE, is_of_a_label
 from ..rewards.calling import like_prompt
 from ..types import Completion, Prompt, text_of
 from .fitting import characters_cut
 
 RESPONSES, AUTHORS = "responses", "models"
 CUT = "characters_cut"
-_LABEL = {"chosen", "rejected", "preference_strength", "margin", "source", "annotator", "model", "reason", CUT}
+_LABEL = {"chosen", "rejected", "preference_strength", "margin", "reason", CUT}
 _OWN = {"prompt", RESPONSES, AUTHORS, "chosen_model", "rejected_model", *_LABEL}
 
 
@@ -78,7 +79,10 @@ class Comparison:
         return row.left_out(row.responses, reason)
 
     def labelled(self, p: float, **provenance: Any) -> dict[str, Any]:
-        """As a preference, where `p` is the probability that the first answer is better; answers become what the prompt is."""
+        """As a preference, where `p` is the probability that the first answer is better; answers become what the prompt is.
+
+        Provenance stands under `label_source` and the like where the rows have a `source` of their own.
+        """
         order = (0, 1) if p >= 0.5 else (1, 0)
         answers = [like_prompt(self.prompt, answer) for answer in (self.first, self.second)]
         chosen, rejected = (answers[place] for place in order)
@@ -86,7 +90,8 @@ class Comparison:
         pair = {"prompt": self.prompt, "chosen": chosen, "rejected": rejected, "preference_strength": strength}
         if self.authors != (None, None):
             provenance |= dict(zip(("chosen_model", "rejected_model"), (self.authors[n] for n in order), strict=True))
-        return {**pair, **provenance, **self.columns}
+        named = {f"label_{name}" if name in self.columns else name: value for name, value in provenance.items()}
+        return {**pair, **named, **self.columns}
 
 
 def rows_of(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
@@ -96,7 +101,9 @@ def rows_of(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
         ValueError: If there are no rows, or a row has no prompt, no answers, or another number of models than of answers; it
             is named.
     """
-    found = []
+    found, rows = [], list(rows)
+    # The same in all rows, so that a column of the result means one thing.
+    own = {name for row in rows for name in PROVENANCE if row.get(name) is not None and not is_of_a_label(row, name)}
     for index, row in enumerate(rows):
         prompt = row.get("prompt")
         if not prompt:
@@ -115,7 +122,9 @@ def rows_of(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
                 f"Row {index} has {len(responses)} answers; `{AUTHORS}` should name as many, got {authors!r}."
             )
         authors = list(authors) if authors is not None and any(authors) else []
-        columns = {k: v for k, v in row.items() if k not in _OWN}
+        former = {*PROVENANCE, *(f"label_{name}" for name in PROVENANCE if name in row)}
+        columns = {name: value for name, value in row.items() if name not in _OWN | former}
+        columns |= {name: None if is_of_a_label(row, name) else row.get(name) for name in PROVENANCE if name in own}
         found.append(Row(index, prompt, list(responses), columns, given, authors))
     if not found:
         raise ValueError("There are no rows to label.")

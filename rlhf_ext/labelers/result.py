@@ -21,7 +21,8 @@ class LabelResult:
 
     Args:
         preferences (`list[dict]`): Rows with `prompt`, `chosen`, `rejected`, `preference_strength`, provenance (`source`,
-            `annotator`, `model`) and the columns that came in; in the order of the input.
+            `annotator`, `model`; `label_source` and so on where the rows have a column of that name of their own) and the
+            columns that came in; in the order of the input.
         left_out (`list[dict]`): Rows that got no label, each with the `reason`.
         measures (`dict[str, Estimate]`, *optional*): What is known of the labels, as far as the rows tell:
 

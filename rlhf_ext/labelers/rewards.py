@@ -33,7 +33,7 @@ def from_rewards(
     Args:
         reward (`RewardFunction`): Called with keywords, as trainers do. Other columns of a row come with each of its answers.
         rows (`Dataset` or `list[dict]`): With a `prompt` and its `responses` (or `chosen` and `rejected`), text or messages.
-            Other columns are kept.
+            Other columns are kept, apart from those of a former label, which the new one replaces.
         pairs (`str`, *optional*, defaults to `"best_worst"`): `"best_worst"`, `"all"`, or `"best_of_rest"`, the best with each
             of the others.
         temperature (`float`, *optional*, defaults to `1.0`): In reward units; above 0.

@@ -10,7 +10,7 @@ import torch
 import trl
 from accelerate.utils import is_peft_model
 from torch.nn.functional import softplus
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainingArguments
 from transformers.utils import logging
 
 from .._compat import attributes_set, check_seams
@@ -78,6 +78,7 @@ class DPOTrainer(FiniteLoss, DPOCard, trl.DPOTrainer):
             As in TRL.
 
     Raises:
+        TypeError: If the arguments are given where `ref_model` stands, the second place.
         ValueError: If a strength lies outside [0.5, 1], or per-pair columns meet a loss they are not defined for.
 
     Example:
@@ -105,6 +106,10 @@ class DPOTrainer(FiniteLoss, DPOCard, trl.DPOTrainer):
         *positional: Any,
         **kwargs: Any,
     ):
+        if isinstance(ref_model, TrainingArguments):
+            raise TypeError(
+                f"The second argument is `ref_model`, as in TRL, and this is a {type(ref_model).__name__}: pass it as `args=`."
+            )
         if ref_model is None and _has_no_checkpoint(model) and kwargs.get("peft_config") is None:
             ref_model = copy.deepcopy(model)
         super().__init__(model, ref_model, args, *positional, **kwargs)

@@ -51,8 +51,8 @@ class PPOConfig(TRL112Fields, trl.GRPOConfig):
         > Parameters of PPO
 
         kl_coef (`float`, *optional*, defaults to `0.05`):
-            Weight of the KL penalty in the reward of each token. 0 needs no reference model. It takes the place of
-            `beta`, which is GRPO's KL in the loss.
+            Weight of the KL penalty in the reward of each token. 0 needs no reference model, and no KL is
+            logged. It takes the place of `beta`, which is GRPO's KL in the loss.
         kl_estimator (`str`, *optional*, defaults to `"k1"`):
             `"k1"` or `"k3"`, see [`token_kl`].
         kl_target (`float`, *optional*):

@@ -178,11 +178,13 @@ class PPORollout(trl.GRPOTrainer):
         )
         rows = self.accelerator.gather(rows)
         found = rollout_metrics(rows, values, returns, mask, self._kl_control.coef, self._sum_over_processes)
+        if k1 is None:  # without a reference no KL was measured, and 0 would say that the policy is where it was
+            del found["objective/kl"], found["objective/kl_k3"]
+        elif self.model.training:
+            self._kl_control.update(found["objective/kl"], len(rows))
         for name, value in found.items():
             metrics[name].append(value)
         metrics["completions/clipped_ratio"][-1:] = [1 - found["completions/eos_rate"]]  # TRL's knows of EOS only
-        if self.model.training:
-            self._kl_control.update(found["objective/kl"], len(rows))
         logged = self._logs["advantages"]  # GRPO's are 0 without groups
         for _ in range(min(len(rows), len(logged))):
             logged.pop()

@@ -20,7 +20,7 @@ def rollout_metrics(
     Args:
         rows (`torch.Tensor` of shape `(N, 5)`):
             Of the completions of all processes: score (NaN where no reward applied), whether it ended by itself, sums of the
-            k1 and k3 estimates of the KL in nats, mean advantage.
+            k1 and k3 estimates of the KL in nats (0 without a reference), mean advantage.
         values, returns, mask (`torch.Tensor` of shape `(B, T)`):
             Of this process's completions.
         kl_coef (`float`):

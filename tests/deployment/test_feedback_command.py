@@ -34,11 +34,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_rows_that_do_not_say_are_asked_by_their_number_of_responses(folder):
+def test_rows_that_do_not_say_are_asked_of_so_many_people_by_their_number_of_responses(folder):
     rows = read_items("items.jsonl", wanted=2)
-    assert [row["kind"] for row in rows] == ["comparison", "comparison", "rating", "ranking"]
     assert [row["wanted"] for row in rows] == [2, 5, 2, 2]
-    assert WorkQueue(FeedbackStore("feedback.sqlite")).add(rows) == 4
+    store = FeedbackStore("feedback.sqlite")
+    assert WorkQueue(store).add(rows) == 4
+    assert sorted(item.kind for item in store.items()) == ["comparison", "comparison", "ranking", "rating"]
     assert read_items(None, 1) == []
 
 

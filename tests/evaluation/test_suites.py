@@ -49,3 +49,36 @@ def test_other_mistakes():
     with pytest.raises(TypeError, match="list is no suite"):
         load_suite("builtins:list")
     assert set(SUITES) == {"safety", "instructions", "automatic", "code"}
+
+
+ROWS = [{"prompt": "2 + 2 =", "reference": "4"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "tokens", "several"),
+    [
+        ("safety", {}, 256, 1.0),
+        ("instructions", {}, 384, 1.0),
+        ("automatic", {"rows": ROWS, "metrics": ["length"]}, 256, 1.0),
+        ("code", {"allow_unsandboxed": True}, 512, 0.8),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*sandbox")
+def test_given_sampling_goes_over_the_defaults_of_the_suite(name, settings, tokens, several):
+    def sampling(samples=1, **given):
+        return load_suite(name, samples=samples, sampling=given, **settings).sampling
+
+    assert sampling() == {"temperature": 0.0, "max_new_tokens": tokens}
+    assert sampling(max_new_tokens=16) == {"temperature": 0.0, "max_new_tokens": 16}, "still greedy"
+    assert sampling(temperature=0.5, top_p=0.9) == {"temperature": 0.5, "max_new_tokens": tokens, "top_p": 0.9}
+    assert sampling(samples=4, max_new_tokens=16) == {"temperature": several, "max_new_tokens": 16}
+    assert sampling(samples=4, temperature=None) == sampling(samples=4), "None is the suite's default"
+
+
+def test_the_version_is_that_of_the_sampling_that_is_used():
+    def version(sampling):
+        return load_suite("instructions", sampling=sampling).version
+
+    whole = {"max_new_tokens": 16, "temperature": 0.0}
+    assert version(None) == version({}) == version({"max_new_tokens": 384})
+    assert version({"max_new_tokens": 16}) == version(whole) != version({**whole, "temperature": 1.0})

@@ -141,3 +141,33 @@ def test_bad_input():
     with pytest.raises(KeyError) as error:
         from_rewards(table({}), ROWS)
     assert "Raised by the reward function 'known'" in error.value.__notes__[0]
+
+
+def test_a_column_of_the_datas_own_is_kept_and_the_reward_reads_it():
+    def read(prompts, completions, source, **columns):
+        return [float(one == text) for one, text in zip(completions, source, strict=True)]
+
+    rows = [{**ROWS[0], "source": "b", "model": "m"}, {"prompt": "!", "responses": ["b", "a"], "source": "a"}]
+    first, second = from_rewards(read, rows).preferences
+    assert (first["chosen"], second["chosen"]) == ("b", "a")
+    assert (first["source"], first["model"], first["annotator"]) == ("b", "m", "read")
+    assert (second["source"], second["model"]) == ("a", None)
+    assert {row["label_source"] for row in (first, second)} == {"reward"} and "label_model" not in first
+    # Once more: the label is replaced, and the data's own column is not.
+    turned = {"a": 1.0, "b": 0.0, "c": 3.0}
+    again = from_rewards(table(turned), [{**first, "label_source": "human"}, second], name="other").preferences
+    assert [(row["source"], row["label_source"], row["annotator"]) for row in again] == [
+        ("b", "reward", "other"),
+        ("a", "reward", "other"),
+    ]
+
+
+def test_the_provenance_of_a_former_label_is_replaced_and_what_was_left_out_keeps_its_columns():
+    reward = table({"a": 1.0, "b": 3.0, "c": 0.0, "d": math.nan})
+    (labelled,) = from_rewards(reward, ROWS).preferences
+    (again,) = from_rewards(reward, [{**labelled, "source": "human", "annotator": "ann", "model": "m"}]).preferences
+    assert again == labelled
+    tie = from_rewards(table({"a": 1.0, "b": 1.0}), [{"prompt": "?", "responses": ["a", "b"], "source": "reddit"}])
+    assert tie.left_out[0]["source"] == "reddit"
+    unsaid = from_rewards(reward, [{**ROWS[0], "source": None}]).preferences
+    assert unsaid == [labelled], "nothing is lost, and no name is taken"

@@ -283,9 +283,8 @@ def test_failed_answers_are_left_out_and_the_others_labelled():
 
 
 def test_old_labels_do_not_come_back():
-    rows = [
-        {"prompt": "?", "chosen": "a", "rejected": "b", "margin": -3.0, "preference_strength": 0.9, "model": "old"}
-    ]
+    old = {"margin": -3.0, "preference_strength": 0.9, "annotator": "old", "model": "old"}
+    rows = [{"prompt": "?", "chosen": "a", "rejected": "b", **old}]
     (label,) = ScoreLabeler(writer({"a": "2", "b": "5"}), "Be right.", model="new").label(rows).preferences
     assert (label["chosen"], label["margin"], label["model"], label["preference_strength"]) == ("b", 3.0, "new", 1.0)
 

@@ -138,3 +138,10 @@ def test_a_bad_strength_stops_the_run(tiny, preferences, quick):
     trainer = make(DPOTrainer, DPOConfig, tiny, data, quick, strength_loss="soft_label")
     with pytest.raises(ValueError, match=r"must be in \[0.5, 1\], got 0.2"):
         trainer.train()
+
+
+def test_arguments_in_the_place_of_the_reference_are_told(tiny, quick):
+    with pytest.raises(
+        TypeError, match=r"second argument is `ref_model`, as in TRL, .* DPOConfig: pass it as `args=`"
+    ):
+        DPOTrainer(tiny, DPOConfig(**quick))

@@ -360,7 +360,9 @@ def test_without_a_penalty_there_is_no_reference(tiny, prompts, quick):
     trainer = make(tiny, prompts, quick, kl_coef=0.0, max_steps=1)
     assert trainer.ref_model is None
     trainer.train()
-    assert logged(trainer, "objective/kl") == [0.0]
+    (entry,) = [entry for entry in trainer.state.log_history if "objective/scores" in entry]
+    assert not {"objective/kl", "objective/kl_k3"} & set(entry), "what was not measured is not 0"
+    assert entry["objective/rlhf_reward"] == entry["objective/scores"] and entry["objective/kl_coef"] == 0
 
 
 def test_several_rewards_are_weighted(tiny, quick, prompts):

@@ -83,15 +83,20 @@ class FeedbackItem:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> FeedbackItem:
-        """An item of a row of a file or data set: unknown columns go to `columns`; `utility` is the priority if there is none."""
+        """An item of a row of a file or data set.
+
+        Without a `kind`, one response is rated, two are compared and more are ranked. Unknown columns go to `columns`;
+        `utility` is the priority if there is none.
+        """
         known = {one.name for one in fields(cls)} - {"columns"}
         values = {name: value for name, value in row.items() if name in known and value is not None}
-        for name in ("kind", "prompt", "responses"):
+        for name in ("prompt", "responses"):
             if name not in values:
                 raise ValueError(f"`{name}` is missing; the row has {sorted(map(str, row))}.")
         for name in ("responses", "models"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
+        values.setdefault("kind", _kind_of(values["responses"]))
         other = {name: value for name, value in row.items() if name not in known}
         values["columns"] = {**(other.pop("columns", None) or {}), **other}
         if "priority" not in values and is_number(row.get("utility")):
@@ -108,6 +113,12 @@ class FeedbackItem:
         for name, (low, high) in self.scales.items():
             if not low <= given[name] <= high:
                 raise ValueError(f"rating: {name!r} should be in [{low:g}, {high:g}], got {given[name]!r}.")
+
+
+def _kind_of(responses: Any) -> ItemKind:
+    """What one does with so many responses. What is no list at all is refused as the item is made."""
+    count = len(responses) if isinstance(responses, tuple) else 2
+    return "rating" if count == 1 else "comparison" if count == 2 else "ranking"
 
 
 _IDENTITY = ("kind", "prompt", "responses", "models", "scales", "prompt_version")

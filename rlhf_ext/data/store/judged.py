@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..provenance import provenance_of
 from .feedback import FeedbackStore
 from .items import FeedbackItem
 from .records import FeedbackRecord, is_number, to_json, to_row
@@ -79,7 +80,7 @@ def _record(row: Mapping[str, Any], item: FeedbackItem) -> FeedbackRecord:
     if item.kind != "comparison" or sides not in (item.responses, item.responses[::-1]):
         raise ValueError(f"item {item.id!r} is not a comparison of these two answers.")
     first = strength if sides == item.responses else 1 - strength
-    judge, model, source = row.get("annotator"), row.get("model"), row.get("source")
+    judge, model, source = (provenance_of(row, name) for name in ("annotator", "model", "source"))
     who = "/".join(str(part) for part in (model, judge) if part)
     if not who:
         raise ValueError("`annotator` and `model` are both missing: who judged?")

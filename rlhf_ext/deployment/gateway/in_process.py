@@ -10,6 +10,7 @@ from typing import Any
 
 from ...generation import PromptTooLong
 from ...generation.engine import BatchEngine, Job, Written
+from ...generation.loading import load_language_model
 from .asked_locally import options_of, prompts_of
 from .backend import Asked
 from .errors import ApiError, broken, invalid, timed_out, unavailable
@@ -212,20 +213,16 @@ def load_engine(settings: LocalSettings) -> BatchEngine:
     Raises:
         FileNotFoundError: If there is no such model or adapter.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     trust = {"trust_remote_code": True} if settings.trust_remote_code else {}
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(settings.path, **trust)
-        model: Any = AutoModelForCausalLM.from_pretrained(settings.path, dtype=settings.dtype, **trust)
-        for name, folder in settings.adapters.items():
+    base, tokenizer = load_language_model(settings.path, dtype=settings.dtype, **trust)
+    model: Any = base
+    for name, folder in settings.adapters.items():
+        try:
             model = _with_adapter(model, name, folder)
-    except OSError as error:
-        raise FileNotFoundError(f"No model {settings.path!r}: {str(error).splitlines()[0]}") from error
+        except OSError as error:
+            raise FileNotFoundError(f"No adapter {name!r} in {folder!r}: {str(error).splitlines()[0]}") from error
     told = settings.chat_template_kwargs
-    return BatchEngine(model.to(device), tokenizer, settings.max_batch, settings.gather_seconds, told)
+    return BatchEngine(model.to(base.device), tokenizer, settings.max_batch, settings.gather_seconds, told)
 
 
 def _with_adapter(model: Any, name: str, folder: str) -> Any:

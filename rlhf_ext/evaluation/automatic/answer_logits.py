@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ...generation.loading import load_language_model, tokenizer_of
 from ...types import Completion, Prompt, is_messages, template_kwargs, text_of
-from .metrics import model_name_of
 
 
 class AnswerLogits:
@@ -45,12 +45,9 @@ class AnswerLogits:
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
         if isinstance(model, str | Path):
-            model = str(model)
-            tokenizer = tokenizer or AutoTokenizer.from_pretrained(model)
-            device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-            model = AutoModelForCausalLM.from_pretrained(model, dtype="auto").to(device)
+            model, tokenizer = load_language_model(model, tokenizer)
         self.model: Any = model
-        self.tokenizer: Any = tokenizer or AutoTokenizer.from_pretrained(model_name_of(model))
+        self.tokenizer: Any = tokenizer or tokenizer_of(model)
         self.batch_size, self.chat_template_kwargs = batch_size, template_kwargs(chat_template_kwargs)
         window = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20
         self.max_length = min(max_length or window, window)

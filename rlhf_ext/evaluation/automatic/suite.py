@@ -29,7 +29,8 @@ class AutomaticSuite(PromptSuite):
         name (`str`, *optional*, defaults to `"automatic"`):
             The suite's name.
         samples (`int`, *optional*, defaults to `1`), sampling (`dict`, *optional*):
-            Answers a case, and how they are sampled: greedy for one, temperature 1 for several, up to 256 tokens.
+            Answers a case, and how they are sampled, over the defaults: greedy for one, temperature 1 for several, up to
+            256 tokens.
 
     Raises:
         ValueError: If there is no metric, two have a figure of the same name, or one cannot measure these cases.

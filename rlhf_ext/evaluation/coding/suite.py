@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from ...sandbox import Outcome, Runner, Submission, available_runner, check_limits, grade, processes
 from ...stats import pass_at_k
 from ...types import Prompt
-from ..suite import Case, Column, check_suite, version_of
+from ..suite import Case, Column, check_suite, sampling_of, version_of
 from .extraction import extract_code
 from .problems import Problem, load_problems, own_problems
 
@@ -52,10 +52,9 @@ class CodeSuite:
         self.ks, self.samples = sorted({1, *ks}), samples
         self.runner, self.limits = runner, dict(limits)
         self.cases = [_case(problem, style) for problem in problems]
-        default: dict[str, Any] = {"temperature": 0.0 if samples == 1 else 0.8, "max_new_tokens": 512}
-        if style == "completion" and all(problem.prefix for problem in problems):
-            default["stop"] = _STOPS
-        self.sampling: dict[str, Any] = dict(default if sampling is None else sampling)
+        continued = style == "completion" and all(problem.prefix for problem in problems)
+        stops = {"stop": _STOPS} if continued else {}
+        self.sampling = sampling_of(sampling, samples, max_new_tokens=512, temperature=0.8, **stops)
         self.figures: Sequence[str] = (
             *(f"pass_at_{k}" for k in self.ks),
             *(figure for figure, _ in _FAILURES.values()),
@@ -141,10 +140,11 @@ def code_suite(
         samples (`int`, *optional*, defaults to `1`):
             Answers a problem. More than the largest of `ks` make pass@k more certain.
         sampling (`dict`, *optional*):
-            How answers are sampled. By default greedy for one sample and temperature 0.8 for several, up to 512 tokens.
+            How answers are sampled, over the defaults: greedy for one sample and temperature 0.8 for several, up to 512
+            tokens.
         style (`str`, *optional*, defaults to `"chat"`):
             `"chat"` asks for code in a message; `"completion"` gives a base model the code to go on with, and stops it at the
-            end of the function.
+            end of the function (unless `sampling` has a `stop` of its own).
         timeout_s (`float`, *optional*, defaults to `10.0`), memory_mb (`int`, *optional*, defaults to `512`):
             Seconds and MiB that an answer's tests may take.
         max_workers (`int`, *optional*):

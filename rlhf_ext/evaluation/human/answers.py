@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ...data.provenance import provenance_of
 from ...types import text_of
 
 Unknown = Literal["refuse", "leave_out"]
@@ -168,15 +169,16 @@ def _vote(number: int, row: Mapping[str, Any], chosen: Any, rejected: Any) -> Vo
     sides.sort(key=lambda side: (side[0], json.dumps(side[1])))
     texts: list[Any] = [side[1] for side in sides]
     item = str(row.get("item") or _hash(row.get("prompt", number)))
+    by_ai = provenance_of(row, "source") == "ai"
     return Vote(
         item,
-        str(row.get("annotator") or row.get("model") or "unknown"),
+        str(provenance_of(row, "annotator") or provenance_of(row, "model") or "unknown"),
         sides[0][0],
         sides[1][0],
         sides[0][2],
-        "ai" if row.get("source") == "ai" else "human",
+        "ai" if by_ai else "human",
         f"{item} {_hash(texts)}",
-        "judgement" if row.get("source") == "ai" else "comparison",
+        "judgement" if by_ai else "comparison",
         None if None in texts else (len(text_of(texts[0])), len(text_of(texts[1]))),
     )
 

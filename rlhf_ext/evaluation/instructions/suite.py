@@ -10,7 +10,7 @@ from ...stats import Estimate, clustered_rate
 from ..automatic.metrics import corpus_values
 from ..prompt_files import Row, Rows
 from ..prompt_suite import PromptSuite, user_message
-from ..suite import Case, Column
+from ..suite import Case, Column, sampling_of
 from .constraints import FAMILIES, FAMILY_OF, Constraint
 
 _OWN = Path(__file__).parent.parent / "prompts" / "instructions.jsonl"
@@ -44,7 +44,8 @@ class InstructionsSuite(PromptSuite):
             Prompts with a list of constraints, `{"kind": ..., setting: ...}`, in the column `constraints`. Defaults to the
             project's own, [`instruction_prompts`].
         samples (`int`, *optional*, defaults to `1`), sampling (`dict`, *optional*):
-            Answers a case, and how they are sampled: greedy for one, temperature 1 for several, up to 384 tokens.
+            Answers a case, and how they are sampled, over the defaults: greedy for one, temperature 1 for several, up to
+            384 tokens.
 
     Raises:
         ValueError: If a case has no constraints, or one that is not known (the case is named).
@@ -60,10 +61,8 @@ class InstructionsSuite(PromptSuite):
         kinds = [constraint.kind for case in cases for constraint in constraints_of(case)]
         self.families = [family for family in FAMILIES if any(FAMILY_OF[kind] == family for kind in kinds)]
         levels = [f"{level}_{reading}" for level in ("prompt", "instruction") for reading in (_STRICT, _LOOSE)]
-        default = {"temperature": 0.0 if samples == 1 else 1.0, "max_new_tokens": 384}
-        super().__init__(
-            "instructions", cases, [*levels, *self.families], samples, sampling or default, checks=_CHECKS
-        )
+        sampling = sampling_of(sampling, samples, max_new_tokens=384)
+        super().__init__("instructions", cases, [*levels, *self.families], samples, sampling, checks=_CHECKS)
 
     def measure(self, cases: list[Case], answers: list[str]) -> list[Column]:
         """Prompts and constraints, strict and loose, and families."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..prompt_files import Duplicates, Row, Rows
 from ..prompt_suite import PromptSuite, user_message
-from ..suite import Case, Column
+from ..suite import Case, Column, sampling_of
 
 _ANSWERS = ("ans0", "ans1", "ans2")
 _LETTERS = "ABC"
@@ -75,7 +75,7 @@ class BBQSuite(PromptSuite):
                 raise ValueError(
                     f"BBQSuite is for cases of `load_bbq`; {case.id!r} has the columns {list(case.columns)}."
                 )
-        sampling = sampling or {"temperature": 0.0 if samples == 1 else 1.0, "max_new_tokens": 32}
+        sampling = sampling_of(sampling, samples, max_new_tokens=32)
         conditions = ("ambig", "disambig")
         figures = [f"bbq_{part}_{condition}" for condition in conditions for part in ("accuracy", "bias")]
         super().__init__("bbq", cases, [*figures, "bbq_unreadable"], samples, sampling)

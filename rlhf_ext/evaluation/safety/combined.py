@@ -74,7 +74,8 @@ def safety_suite(
         toxicity (`RewardFunction`, *optional*):
             The probability that an answer is toxic: [`Toxicity`]. Without one, toxicity is not measured.
         samples (`int`, *optional*, defaults to `1`), sampling (`dict`, *optional*):
-            Answers a case, and how they are sampled: greedy for one, temperature 1 for several, up to 256 tokens.
+            Answers a case, and how they are sampled, over the defaults: greedy for one, temperature 1 for several, up to
+            256 tokens.
         jailbreaks (`Sequence[Jailbreak]`, *optional*):
             Variants of harmful prompts; [`JAILBREAKS`] by default. Leave many-shot out for a model that reads less than about
             1,000 tokens: its prompts would fail, and "any" not be measured.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlhf_ext.data.store import FeedbackItem, FeedbackStore
+from rlhf_ext.data.store import FeedbackItem, FeedbackStore, WorkQueue
 
 PAIR = {"kind": "comparison", "prompt": "2+2?", "responses": ("4", "5")}
 RATING = {"kind": "rating", "prompt": "2+2?", "responses": ("4",), "scales": {"truth": (1, 5)}}
@@ -65,6 +65,31 @@ def test_a_row_of_a_file_keeps_its_other_columns_and_its_utility():
     assert FeedbackItem.from_row({**row, "priority": 2}).priority == 2
     with pytest.raises(ValueError, match=r"`responses` is missing; the row has \['kind', 'prompt'\]"):
         FeedbackItem.from_row({"kind": "comparison", "prompt": "?"})
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ({"responses": ["4"], "scales": {"truth": [1, 5]}}, "rating"),
+        ({"responses": ["4", "5"]}, "comparison"),
+        ({"responses": ("4", "5", "6"), "kind": None}, "ranking"),
+        ({"responses": ["4", "5"], "kind": "ranking"}, "ranking"),
+    ],
+)
+def test_a_row_that_does_not_say_is_asked_by_its_number_of_responses(tmp_path, row, kind):
+    row = {"prompt": "2+2?", **row}
+    assert FeedbackItem.from_row(row).kind == kind
+    assert FeedbackItem.from_row(row).id == FeedbackItem.from_row({**row, "kind": kind}).id
+    assert WorkQueue(FeedbackStore(tmp_path / "feedback.sqlite")).add([row]) == 1
+
+
+@pytest.mark.parametrize(
+    ("responses", "match"),
+    [("45", "`responses` should be a list, got str"), ([], "should be two or more, got 0"), (["4"], "`scales`")],
+)
+def test_a_row_that_cannot_be_asked_is_refused(responses, match):
+    with pytest.raises(ValueError, match=match):
+        FeedbackItem.from_row({"prompt": "2+2?", "responses": responses})
 
 
 @pytest.mark.parametrize(

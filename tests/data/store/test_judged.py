@@ -75,3 +75,10 @@ def test_a_bad_row_stops_all(store, change, message):
     with pytest.raises(ValueError, match=message):
         record_judgements(store, [ROW, {**ROW, **change}])
     assert list(store.records()) == [] and len(list(store.items())) == 1
+
+
+def test_columns_of_the_datas_own_are_not_taken_for_the_judge(store):
+    own = {"source": "reddit", "label_source": "ai", "model": "writer", "label_model": "judge-7b"}
+    record_judgements(store, [{**ROW, **own}])
+    (record,) = store.records()
+    assert record.annotator == "judge-7b/helpful" and record.models == ("judge-7b",) and "source" not in record.value

@@ -84,6 +84,9 @@ def test_prompts_of_both_styles():
     body = humaneval[0].solution.removeprefix(humaneval[0].prefix)
     assert values(suite.measure(suite.cases, [body + "\nprint(1)"]))["pass_at_1"] == [1.0]
     assert "\ndef " in suite.sampling["stop"] and "stop" not in code_suite(humaneval).sampling
+    shorter = code_suite(humaneval, style="completion", sampling={"max_new_tokens": 99}).sampling
+    assert shorter == {**suite.sampling, "max_new_tokens": 99}
+    assert code_suite(humaneval, style="completion", sampling={"stop": []}).sampling["stop"] == []
     assert code_suite([ADD], style="completion").cases[0].prompt == '"""\nWrite add(a, b).\n"""\n'
 
 

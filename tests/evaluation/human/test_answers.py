@@ -148,6 +148,13 @@ def test_judges_of_one_pair_have_it_the_same_way_round_whoever_won():
     assert (one.unit, one.first, one.p, one.source) == (two.unit, "a", 0.0, "ai") and two.p == 1.0
 
 
+def test_a_source_of_the_datas_own_is_not_taken_for_who_judged():
+    row = {"prompt": "p", "chosen": "x", "rejected": "y", "chosen_model": "b", "rejected_model": "a"}
+    own = {"source": "reddit", "label_source": "ai", "model": "writer", "label_model": "judge"}
+    (vote,) = answers_from_rows([{**row, **own}]).votes
+    assert (vote.source, vote.kind, vote.annotator) == ("ai", "judgement", "judge")
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [

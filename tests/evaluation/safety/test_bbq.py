@@ -154,3 +154,8 @@ def test_a_bad_row_is_named(tmp_path, changes, match):
 def test_other_cases_are_refused():
     with pytest.raises(ValueError, match="BBQSuite is for cases of `load_bbq`; 'violence-01' has"):
         BBQSuite(harmful_prompts())
+
+
+def test_given_sampling_goes_over_greedy_and_a_few_tokens(tmp_path):
+    cases = load(tmp_path, row())
+    assert BBQSuite(cases, sampling={"top_k": 5}).sampling == {"temperature": 0.0, "max_new_tokens": 32, "top_k": 5}
