@@ -23,7 +23,7 @@ from .kl_control import KLController
 from .minibatches import minibatches
 from .model_card import PPOCard
 from .one_base import RewardOnBase
-from .ppo_config import PPOConfig
+from .ppo_config import PPOConfig, check_prompts
 from .ppo_rollout import PPORollout
 from .reference import adopt_reference, reference_copy
 from .reward_state import load_reward_state, save_reward_state
@@ -121,7 +121,7 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         without = {} if reference is None else {"beta": 0.0, "sync_ref_model": False}
         with attributes_set(args, **without):
             super().__init__(model, rewards, args, **kwargs)
-        _check_prompts(self.train_dataset, args)
+        check_prompts(self.train_dataset, args)
         if reference is not None:
             adopt_reference(self, reference)
         self._kl_control = KLController(args.kl_coef, args.kl_target, args.kl_horizon)
@@ -294,13 +294,3 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         (Path(self.args.output_dir) / "completions").mkdir(parents=True, exist_ok=True)  # where TRL puts the table
         with attributes_set(self, log_completions=True), attributes_set(self.generation_config, temperature=0.01):
             self.evaluate(rows)
-
-
-def _check_prompts(dataset: Any, args: PPOConfig) -> None:
-    """Refuses fewer prompts than one rollout takes: TRL's sampler would drop them all, and train for no step."""
-    taken = int(args.generation_batch_size or 0) // int(args.num_generations or 1)
-    if dataset is not None and hasattr(dataset, "__len__") and len(dataset) < taken:
-        raise ValueError(
-            f"`train_dataset` has {len(dataset)} prompts, and a rollout takes {taken}: lower `per_device_train_batch_size` or "
-            "`steps_per_generation`, or repeat the rows."
-        )

@@ -222,3 +222,13 @@ class PPOConfig(TRL112Fields, trl.GRPOConfig):
     def updates_per_rollout(self) -> int:
         """Optimizer steps between two generations."""
         return max(1, self.steps_per_generation * self.num_iterations // self.gradient_accumulation_steps)
+
+
+def check_prompts(dataset: Any, args: PPOConfig) -> None:
+    """Refuses fewer prompts than one rollout takes: TRL's sampler would drop them all, and train for no step."""
+    taken = int(args.generation_batch_size or 0) // int(args.num_generations or 1)
+    if dataset is not None and hasattr(dataset, "__len__") and len(dataset) < taken:
+        raise ValueError(
+            f"`train_dataset` has {len(dataset)} prompts, and a rollout takes {taken}: lower `per_device_train_batch_size` or "
+            "`steps_per_generation`, or repeat the rows."
+        )
