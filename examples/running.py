@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.trainer_utils import get_last_checkpoint
@@ -30,6 +31,7 @@ def parse(options: type, config: type, real: dict[str, Any], tiny: dict[str, Any
     given = sys.argv[1:] if arguments is None else arguments
     parser = TrlParser((options, config, ModelConfig))
     if "--tiny" in given:
+        torch.set_num_threads(1)  # for so small a model more of them wait for one another
         parser.set_defaults(**{**TINY, **tiny, "model_name_or_path": tiny_model(cache_dir() / "tiny")})
     else:
         parser.set_defaults(**{**REAL, **real})

@@ -120,7 +120,7 @@ def check_strategy(strategy: Strategy, members: int, has_embeddings: bool, has_l
     ways = {
         "a reward": "pass `reward`",
         "an ensemble": f"pass a `RewardEnsemble`, or a list of reward functions, as `reward` (there {'is one' if members else 'is none'})",
-        "embeddings": "pass `embed`, such as `TextEmbeddings()` or `RewardFeatures(reward_model)`",
+        "embeddings": "pass `embed`, such as `TextEmbeddings()` or `RewardFeatures(reward_model)` (rlhf-ext: --encoder or --reward_model)",
         "log-probabilities": "pass `logprobs`, such as `LogProbs(model, tokenizer)`",
     }
     works = [name for name, one in STRATEGIES.items() if have[one.needs]]

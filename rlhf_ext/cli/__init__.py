@@ -7,6 +7,7 @@ mistake ends in one line on stderr and exit code 2; `RLHF_EXT_TRACEBACK=1` shows
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -79,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"unknown command {command!r}; there are {', '.join(_COMMANDS)}.")
     # `--config=FILE` as well as `--config FILE`; TRL reads the latter alone.
     arguments = [part for a in arguments for part in (a.split("=", 1) if a.startswith("--config=") else [a])]
+    for flag, name in itertools.pairwise(arguments):
+        if flag == "--config" and not os.path.isfile(name):
+            return _complain(f"No such file: {name}. --config takes a YAML file of the command's fields.")
     import warnings
 
     import yaml

@@ -30,6 +30,10 @@ class EvaluateArguments(WriterArguments):
         },
     )
     samples: int = field(default=1, metadata={"help": "Of the suites here: answers a prompt; several are sampled."})
+    max_cases: int | None = field(
+        default=None,
+        metadata={"help": "Of each suite this many cases, spread over it, for a quick look: intervals are wider."},
+    )
     judge: str | None = field(
         default=None,
         metadata={
@@ -109,6 +113,7 @@ def evaluate(arguments: list[str]) -> int:
     """Evaluates; 1 where a threshold does not hold."""
     (options,) = parse("evaluate", [EvaluateArguments], arguments)
     from ..evaluation.answers_shown import write_answers
+    from ..evaluation.excerpt import excerpt_of
     from ..evaluation.gate import ReleaseGate, failures
     from ..evaluation.page import evaluation_report
     from ..evaluation.preferred import WIN_RATE
@@ -117,7 +122,7 @@ def evaluate(arguments: list[str]) -> int:
 
     _check(options)
     folder = Path(options.output)
-    suites = load_suites(options.suite, settings_of_suites(options))
+    suites = [excerpt_of(one, options.max_cases) for one in load_suites(options.suite, settings_of_suites(options))]
     gate = None
     if options.thresholds is not None:
         beside = () if options.win_rate is None else (WIN_RATE,)
@@ -144,6 +149,8 @@ def _check(options: EvaluateArguments) -> None:
     """Refuses what can be known to be wrong before anything is loaded."""
     if Path(options.output).is_file():
         raise FileExistsError(f"--output {options.output} is a file; give a folder.")
+    if options.max_cases is not None and options.max_cases < 1:
+        raise ValueError(f"--max_cases should be at least 1, got {options.max_cases}.")
     for url, model in (("baseline_base_url", "baseline"), ("judge_base_url", "judge")):
         if getattr(options, url) is not None and getattr(options, model) is None:
             raise ValueError(f"--{url} is the endpoint of --{model}, which is not given.")

@@ -164,7 +164,9 @@ def _invite(arguments: list[str]) -> None:
     if not options.invite:
         raise ValueError("--invite is needed: one or more names.")
     store = FeedbackStore(options.database)
-    _say_links(Annotators(store), options.invite, options.public_url or _address("127.0.0.1", 8421), options.days)
+    _say_links(
+        Annotators(store), options.invite, options.public_url or _address("127.0.0.1", 8421), options.days, anew=True
+    )
 
 
 @dataclass(kw_only=True)
@@ -262,10 +264,20 @@ def _say_added(name: str | None, new: int, rows: int) -> None:
         sys.stdout.write(f"items   {new} added from {name}{known}\n")
 
 
-def _say_links(annotators: Any, names: Sequence[str], public_url: str, days: float) -> None:
+def _say_links(annotators: Any, names: Sequence[str], public_url: str, days: float, anew: bool = False) -> None:
+    """A link for each; for who is known by that name only if it is to be issued `anew`, and then to the same person."""
+    known = {one.name: one.id for one in annotators.list()}
     for name in names:
-        token = annotators.invite(name, days)
-        sys.stdout.write(f"invite  {public_url.rstrip('/')}/join/{token}  ({name}; works once, for {days:g} days)\n")
+        if name in known and not anew:
+            sys.stdout.write(
+                f"invite  {name} is invited already; for a new link: rlhf-ext feedback invite --invite {name}\n"
+            )
+            continue
+        token = annotators.reissue(known[name], days) if name in known else annotators.invite(name, days)
+        note = "; the same person: earlier links and sessions have ended" if name in known else ""
+        sys.stdout.write(
+            f"invite  {public_url.rstrip('/')}/join/{token}  ({name}; works once, for {days:g} days{note})\n"
+        )
 
 
 def _say_where(settings: Any, public_url: str, options: ServeArguments, loopback: bool) -> None:
@@ -273,6 +285,11 @@ def _say_where(settings: Any, public_url: str, options: ServeArguments, loopback
         sys.stdout.write("admin   closed: set RLHF_EXT_ADMIN_PASSWORD and start again to open it\n")
     else:
         sys.stdout.write(f"admin   {public_url.rstrip('/')}/admin\n")
+    if options.host in ("0.0.0.0", "::") and options.public_url is None:
+        sys.stderr.write(
+            f"rlhf-ext: WARNING: these links work on this machine only. For others give the address that they reach it by: "
+            f"--public_url http://ADDRESS:{public_url.rpartition(':')[2]}, or --host ADDRESS.\n"
+        )
     if not loopback and not settings.secure:
         sys.stderr.write(
             f"rlhf-ext: WARNING: listening on {options.host} without TLS: whoever is on the way can read answers and take over "

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..evaluation.automatic import AnswerMetric, AutomaticSuite, Metric, automatic_suite, metric_named
+from ..evaluation.excerpt import excerpt_of
 from ..evaluation.gate import ReleaseGate
-from ..evaluation.suite import Case, Column, Suite, check_suite, version_of
+from ..evaluation.suite import Case, Suite, check_suite
 from ..evaluation.suites import SUITES
 from ..evaluation.thresholds import Limits
 from ..rewards.declared import KEY, Declared, close_to
@@ -98,14 +99,14 @@ class Evaluation:
             ImportError: If a package is missing; the extra is named.
         """
         on_answers = [_on_heldout(rows, rewards, REWARDS)] if rewards else []
-        asked = [self._cut(_checked(name, maker.make())) for name, maker in self.suites.items()]
+        asked = [excerpt_of(_checked(name, maker.make()), self.max_cases) for name, maker in self.suites.items()]
         if self.automatic is not None:
             settings = {
                 **self.automatic,
                 "metrics": [_metric(one, self._names(rows)) for one in self.automatic["metrics"]],
             }
             if "rows" in settings:
-                asked.append(self._cut(automatic_suite(**settings)))
+                asked.append(excerpt_of(automatic_suite(**settings), self.max_cases))
             else:
                 on_answers.append(_on_heldout(rows, settings["metrics"], AUTOMATIC))
         suites: list[Suite] = [*on_answers, *asked]
@@ -123,10 +124,6 @@ class Evaluation:
         settings = self.automatic or {}
         own = "rows" in settings or any("reference" in case.columns for case in rows)
         return settings.get("reference", "reference" if own else "chosen"), settings.get("source", "source")
-
-    def _cut(self, suite: Suite) -> Suite:
-        few = self.max_cases is not None and self.max_cases < len(suite.cases)
-        return Excerpt(suite, self.max_cases or 0) if few else suite
 
 
 @dataclass(frozen=True)
@@ -150,33 +147,6 @@ class Suites:
     def versions(self) -> dict[str, str]:
         """What tells them from others: version by name."""
         return {suite.name: suite.version for suite in [*self.on_answers, *self.asked]}
-
-
-class Excerpt:
-    """Some cases of a suite, spread over it, for a first look: its figures are those of the suite with wider intervals.
-
-    A figure that needs several cases together (any of a prompt's jailbreaks) is not measured where one of them is left out.
-
-    Args:
-        suite (`Suite`):
-            The whole.
-        count (`int`):
-            Cases that are kept.
-    """
-
-    def __init__(self, suite: Suite, count: int):
-        self.whole, self.count = suite, count
-        self.name, self.samples, self.sampling, self.figures = suite.name, suite.samples, suite.sampling, suite.figures
-        self.cases = [suite.cases[index * len(suite.cases) // count] for index in range(count)]
-        self.version = version_of(self.cases, of=suite.version)
-
-    def of(self, generator: Any) -> Excerpt:
-        """The same for a certain model, see [`~rlhf_ext.evaluation.suite.Suite`]."""
-        return Excerpt(self.whole.of(generator), self.count) if hasattr(self.whole, "of") else self
-
-    def measure(self, cases: list[Case], answers: list[str]) -> list[Column]:
-        """The columns of the whole suite, of these cases."""
-        return self.whole.measure(cases, answers)
 
 
 class _Any(Limits):

@@ -25,10 +25,17 @@ def reward_function(name: str, component: Any) -> Any:
         `RewardFunction`.
 
     Raises:
+        FileNotFoundError: If there is no reward model of that name.
         TypeError: If it cannot score.
     """
     if isinstance(component, str | Path | nn.Module):
-        return RewardModel(component)
+        try:
+            return RewardModel(component)
+        except OSError as error:
+            raise FileNotFoundError(
+                f"The component {name!r} is {str(component)!r}: no folder with a reward model, and the hub did not give it "
+                f"({str(error).splitlines()[0]})"
+            ) from error
     if isinstance(component, type) or not callable(component):
         raise TypeError(
             f"The component {name!r} is {component!r}, which is no reward function. Give a function of (prompts, "

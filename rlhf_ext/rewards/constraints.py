@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, TypeAlias
 
@@ -226,3 +226,20 @@ def constrained(rewards: Array, costs: Array, constraints: Sequence[ConstraintSt
     taken = np.where(fixed, np.maximum(costs, 0.0), costs) * multipliers
     mixed = (np.nan_to_num(rewards) - np.nansum(taken, axis=1)) / (1.0 + multipliers[~fixed].sum())
     return np.where(np.isnan(rewards) & np.isnan(costs).all(axis=1), np.nan, mixed)
+
+
+def say_if_unscored(
+    constraints: Iterable[ConstraintState], scores: Mapping[str, Sequence[float | None]], told: set[str]
+) -> set[str]:
+    """Warns of components with a constraint that scored nothing at all, but for those that it `told` of; gives the new ones.
+
+    A constraint that nothing is known of holds nothing, and looks in the logs as if it were met.
+    """
+    held = {one.constraint.component for one in constraints} - told
+    unscored = {name for name in held if scores[name] and all(score is None for score in scores[name])}
+    for name in sorted(unscored):
+        logger.warning(
+            f"The component {name!r} gave None for all {len(scores[name])} completions: where that goes on, the constraint on "
+            "it keeps nothing. Does it read a column that the data lacks?"
+        )
+    return unscored

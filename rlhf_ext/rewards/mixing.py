@@ -14,7 +14,7 @@ from ..types import Completion, Prompt
 from .calling import call_all, logged_under
 from .combining import make_combination
 from .components import check_names, is_stateful, per_component, reward_function
-from .constraints import Constraint, ConstraintState, constrained
+from .constraints import Constraint, ConstraintState, constrained, say_if_unscored
 from .ensemble import RewardEnsemble
 from .functions.encoders import Encoder
 from .gates import Gate, close_gates
@@ -106,6 +106,8 @@ class RewardMixer:
     ):
         if not isinstance(components, Mapping) or not components:
             raise ValueError(f"`components` must be a dict of reward functions by name, got {components!r}.")
+        if isinstance(constraints, Constraint):
+            raise TypeError(f"`constraints` must be a list: [{constraints!r}].")
         names = list(components)
         check_names("gates", gates or {}, names)
         check_names("constraints", [one.component for one in constraints], names)
@@ -127,6 +129,7 @@ class RewardMixer:
         self.training = True
         self.progress = 0.0
         self._begun = False
+        self._unscored: set[str] = set()
         self.__name__ = "reward_mixer"  # how TRL names it in logs
 
     def __call__(
@@ -141,6 +144,7 @@ class RewardMixer:
             for name in self.components
         }
         scores = call_all(self.components, inputs)
+        self._unscored |= say_if_unscored(self.constraints.values(), scores, self._unscored)
         counted = np.array(list(scores.values()), dtype=float).T.reshape(len(completions), len(scores))  # None is NaN
         close_gates(self.gates, counted, scores, {**columns, "prompt": prompts, "completion": completions})
         keys = [str(prompt) if self._by_group else "" for prompt in prompts]

@@ -43,7 +43,7 @@ class RewardModel:
             For `from_pretrained`: `dtype`, `device_map`, `revision`, `trust_remote_code`, `quantization_config`, ...
 
     Raises:
-        FileNotFoundError: If the folder is there but holds no model.
+        FileNotFoundError: If there is no such folder, or no model in it.
         TypeError: If a model is no model of transformers.
         ValueError: If the model has more than one label, or no trained reward head (a language model would get a random
             one and score noise).
@@ -221,11 +221,15 @@ def check_reward_folder(path: str | Path) -> None:
     """Refuses a local folder that holds no reward model, without loading any weights. A hub name passes.
 
     Raises:
-        FileNotFoundError: If the folder exists without a model in it.
+        FileNotFoundError: If the folder is not there, or has no model in it.
         ValueError: If its model has no reward head or more than one label.
     """
     folder = Path(path)
     if not folder.is_dir():
+        if str(path).startswith((".", "/", "~")):
+            raise FileNotFoundError(
+                f"No such folder: {path}. Give a folder written by RewardTrainer, or a name on the hub."
+            )
         return
     adapter, config = folder / "adapter_config.json", folder / "config.json"
     if adapter.is_file():

@@ -111,6 +111,7 @@ def make_critic(
         [`ValueHead`] or [`ValueModel`].
 
     Raises:
+        FileNotFoundError: If there is no critic of that name.
         ValueError: If the critic has not one label, or reads another vocabulary than the policy.
     """
     base = policy.get_base_model() if is_peft_model(policy) else policy
@@ -122,7 +123,13 @@ def make_critic(
         if value_model != base.config._name_or_path:
             own.add("revision")
         options = {name: value for name, value in load_kwargs.items() if name not in own}
-        model = AutoModelForSequenceClassification.from_pretrained(value_model, num_labels=1, **options)
+        try:
+            model = AutoModelForSequenceClassification.from_pretrained(value_model, num_labels=1, **options)
+        except OSError as error:
+            raise FileNotFoundError(
+                f"`value_model` is {value_model!r}: not 'shared', no folder with a model, and the hub did not give it "
+                f"({str(error).splitlines()[0]})"
+            ) from error
     elif value_model is not None:
         model = value_model
     elif share_base:

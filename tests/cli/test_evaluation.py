@@ -262,6 +262,14 @@ def test_where_code_cannot_be_contained(tmp_path, monkeypatch, capsys):
     assert "bubblewrap" in complaint(capsys)
 
 
+def test_a_quick_look(tmp_path, capsys):
+    with Endpoint() as server:
+        command = ["evaluate", "--model", "served", "--base_url", server.url, "--suite", "instructions"]
+        assert main([*command, "--max_cases", "7", "--output", str(tmp_path)]) == 0
+    assert len((tmp_path / "instructions.jsonl").read_text().splitlines()) == 7
+    assert main([*command, "--max_cases", "0"]) == 2 and "--max_cases should be at least 1" in complaint(capsys)
+
+
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [

@@ -122,6 +122,10 @@ def test_adding_inviting_and_exporting_without_a_server(folder, capsys):
     assert main(["feedback", "invite", "--invite", "Ada", "Ben", "--public_url", "https://f.example.org/"]) == 0
     links = re.findall(r"https://f\.example\.org/join/(\S+)  \((\w+);", capsys.readouterr().out)
     assert [name for _, name in links] == ["Ada", "Ben"]
+    assert main(["feedback", "invite", "--invite", "Ben"]) == 0
+    assert (
+        "the same person" in capsys.readouterr().out and len(Annotators(FeedbackStore("feedback.sqlite")).list()) == 2
+    )
     store = FeedbackStore("feedback.sqlite")
     ada, queue = Annotators(store).redeem(links[0][0]), WorkQueue(store)
     for value in ({"strength": 0.0}, {"strength": 1.0}):
@@ -185,10 +189,12 @@ def test_one_command_prints_links_and_the_admins_address_and_serves(served):
     assert "Traceback" not in process.stderr.read()
     assert [record.value["strength"] in (0.0, 1.0) for record in FeedbackStore("feedback.sqlite").records()] == [True]
     assert Path("feedback.sqlite.key").stat().st_mode & 0o077 == 0
-    # Again: nobody is invited twice, and the admin's pages are closed without a password.
-    process, shown = served()
+    # The same command again: nobody is invited twice, and the admin's pages are closed without a password.
+    process, shown = served("--invite", "Ada", "Ben")
     assert "0 added from items.jsonl, 4 were there already" in shown
-    assert "invite " not in shown and "closed: set RLHF_EXT_ADMIN_PASSWORD" in shown
+    assert "Ada is invited already" in shown and "/join/" not in shown
+    assert [one.name for one in Annotators(FeedbackStore("feedback.sqlite")).list()] == ["Ada", "Ben"]
+    assert "closed: set RLHF_EXT_ADMIN_PASSWORD" in shown
     ada.port = int(shown.rsplit(":", 1)[1].split()[0])
     ada.connection = Visitor(ada.port).connection
     assert ada.question().status == 200, "signed in still: the key was kept"

@@ -23,6 +23,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable:
     """`run(name, *arguments)` runs an example's `main` with `--tiny` and gives what its last line says, and its folder."""
     monkeypatch.setenv("RLHF_EXT_CACHE", str(cache))
+    monkeypatch.setenv("COLUMNS", "160")  # labels of tables in one line
     monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
 
     def run(name: str, *arguments: str) -> tuple[dict[str, Any], Path, str]:

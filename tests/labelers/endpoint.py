@@ -74,10 +74,11 @@ class Endpoint:
         content = body["messages"][0]["content"]
         with self._lock:
             self.requests += 1
+            number = self.requests
             fault = self._random.choice(self._faults) if self._random.random() < self._share else "none"
             self.given[fault] += 1
         time.sleep(5.0 if content == "slow" else self._delay)
-        text = verdict(content) if "Answer 1:" in content else f"word {self.requests}"
+        text = verdict(content) if "Answer 1:" in content else f"word {number}"
         text = {"refusal": "I cannot compare these answers.", "empty": ""}.get(fault, text)
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         if body.get("logprobs") and self._logprobs:

@@ -9,8 +9,9 @@ from huggingface_hub import ModelCard
 
 from rlhf_ext import RLHFConfig, RLHFTrainer, assistant_preferences
 from rlhf_ext.cli import main
+from rlhf_ext.evaluation.excerpt import Excerpt
 from rlhf_ext.evaluation.suite import Case, Column
-from rlhf_ext.pipeline.evaluation import Evaluation, Excerpt
+from rlhf_ext.pipeline.evaluation import Evaluation
 
 from ..conftest import vowels
 

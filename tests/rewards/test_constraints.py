@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rlhf_ext.rewards.constraints import Constraint, ConstraintState, constrained
+from rlhf_ext.rewards.mixing import RewardMixer
 
 NAN = math.nan
 
@@ -136,3 +137,28 @@ def test_the_state_is_all_of_it():
 def test_settings_are_checked(settings, match):
     with pytest.raises(ValueError, match=match):
         Constraint("safety", **settings)
+
+
+def test_a_constraint_that_nothing_is_known_of_says_so_once(monkeypatch):
+    said = []
+    monkeypatch.setattr("rlhf_ext.rewards.constraints.logger.warning", said.append)
+    scores = [[None, 0.2], [None, None], [None, None]]
+    reward = RewardMixer(
+        {"length": lambda completions, **_: [1.0] * len(completions), "safety": lambda **_: scores.pop(0)},
+        constraints=[Constraint("safety", at_least=0.9)],
+    )
+    reward(prompts=["a", "b"], completions=["c", "d"])
+    assert not said, "some have a score"
+    for _ in range(2):
+        reward(prompts=["a", "b"], completions=["c", "d"])
+    assert len(said) == 1 and "'safety' gave None for all 2 completions" in said[0]
+
+
+def test_constraints_are_a_list():
+    with pytest.raises(TypeError, match=r"`constraints` must be a list: \[Constraint\("):
+        RewardMixer({"safety": lambda **_: [1.0]}, constraints=Constraint("safety", at_least=0.9))
+
+
+def test_a_folder_that_is_not_there_is_named_with_its_component():
+    with pytest.raises(FileNotFoundError, match="component 'safety' is './nope'"):
+        RewardMixer({"safety": "./nope"})

@@ -76,7 +76,10 @@ class Protection:
         """Status and reason, where a request is refused before its body."""
         headers = Headers(scope=scope)
         if _parts(f"//{headers.get('host', '')}").hostname not in self.hosts:
-            return 421, "This page does not go by that name."
+            return (
+                421,
+                "This page does not go by that name. Whoever runs it can give the name as --public_url or --allowed_hosts.",
+            )
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return 405, "Only GET and POST are known here."
         if scope["method"] != "POST":

@@ -54,6 +54,18 @@ def test_a_report_says_what_its_parts_say():
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["effects"][0]["verdict"] == "better"
 
 
+def test_quick_answers_are_seconds_and_no_rate():
+    quick = [Outcome(name, f"user {n}", 0.1 + 0.001 * n, "seconds") for n in range(40) for name in ("sft",)]
+    quick += [Outcome("dpo", f"other {n}", 0.2, "seconds") for n in range(40)]
+    outcomes = Outcomes.of(
+        [*quick, Outcome("sft", "user 1", 1.0, "thumbs_up"), Outcome("dpo", "other 1", 0.0, "thumbs_up")]
+    )
+    assert not outcomes.is_rate("seconds") and outcomes.is_rate("thumbs_up")
+    assert "%" not in next(
+        line for line in render_table(ab_report(outcomes, "sft").page()).splitlines() if "0.12" in line
+    )
+
+
 def test_equals_raise_no_alarm_though_users_have_many_requests_and_one_looks_often():
     """60 experiments, 20 looks each, users with 1 to 59 requests; by requests nearly all would be called different."""
     alarms, by_request = 0, 0
