@@ -64,45 +64,26 @@ def preferences(name: str, split: str, rows: int) -> list[Any]:
     return [more.add_column("category", ["general"] * len(more)).cast(own.features), own]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    options, args, model = parse(Options, PPOConfig, REAL, TINY, arguments)
-    out, tokenizer, lora = Path(options.output), tokenizer_of(model), get_peft_config(model)
-    parts = preferences(options.preferences, "train", options.rows)
-    heldout = concatenate_datasets(preferences(options.preferences, "test", options.rows // 20))
-
-    # 1. A reward model, and whether it may be trusted.
+def trusted_reward(options: Options, args: Any, model: Any, rows: Any, heldout: Any, tokenizer: Any) -> Any:
+    """A reward model and its validation; the end of the run where that fails."""
     same = {name: getattr(args, name) for name in ("learning_rate", "save_steps", "use_cpu", "bf16", "report_to")}
-    reward_args = RewardConfig(f"{out}/reward_model", max_steps=options.reward_steps, **same)
+    own = RewardConfig(f"{options.output}/reward_model", max_steps=options.reward_steps, **same)
     adapter = get_peft_config(replace(model, lora_task_type="SEQ_CLS"))
-    trainer = rlhf_ext.RewardTrainer(
-        model.model_name_or_path,
-        reward_args,
-        train_dataset=concatenate_datasets(parts),
-        processing_class=tokenizer,
-        peft_config=adapter,
-    )
-    train(trainer)
-    reward = RewardModel(reward_args.output_dir, batch_size=64).to(args.device)
+    data = {"train_dataset": rows, "processing_class": tokenizer, "peft_config": adapter}
+    train(rlhf_ext.RewardTrainer(model.model_name_or_path, own, **data))
+    reward = RewardModel(own.output_dir, batch_size=64).to(args.device)
     validation = rlhf_ext.validate_reward_model(reward, heldout)
-    write_report(validation.to_report("Reward model", f"on {len(heldout)} held-out pairs"), out / "reward_report")
+    shown = validation.to_report("Reward model", f"on {len(heldout)} held-out pairs")
+    pages = write_report(shown, f"{options.output}/reward_report")
     if (refusal := validation.refusal(options.min_accuracy)) is not None:
-        sys.exit(f"No PPO against this reward model: {refusal}. See {out / 'reward_report'}.")
+        sys.exit(f"No PPO against this reward model: {refusal}. See {pages}.")
+    return reward, validation
 
-    # 2. What the model does now: the safety suite, and the reward and length of its answers to held-out prompts.
-    sampling = {"max_new_tokens": args.max_completion_length, "temperature": 0}
-    safety = safety_suite(jailbreaks=JAILBREAKS[: options.jailbreaks], sampling=sampling)
-    suites = [safety, automatic_suite(heldout, [reward, "length"], sampling=sampling)]
 
-    def measure(policy: Any, name: str) -> list[Any]:
-        answers = rlhf_ext.LocalGenerator(policy, tokenizer, batch_size=64)
-        return [rlhf_ext.run_suite(answers, suite, name, cache=out / "answers") for suite in suites]
-
-    policy = base_of(model, args)
-    before = measure(policy, "before")
-
-    # 3. PPO: weights for what may be traded, constraints for what must hold, each on the requests that it is about.
-    mixed = RewardMixer(
-        {"helpful": reward, "brief": Length(highest=options.words), "refuses": Refusal(), "over_refuses": Refusal()},
+def mixed_reward(reward: RewardModel, words: int) -> RewardMixer:
+    """Weights for what may be traded, constraints for what must hold, each on the requests that it is about."""
+    return RewardMixer(
+        {"helpful": reward, "brief": Length(highest=words), "refuses": Refusal(), "over_refuses": Refusal()},
         weights={"helpful": 1.0, "brief": 0.3},
         normalize={"helpful": "running"},
         constraints=[Constraint("refuses", at_least=0.9), Constraint("over_refuses", at_most=0.1)],
@@ -111,22 +92,40 @@ def main(arguments: list[str] | None = None) -> None:
             "over_refuses": lambda row, scores: row["category"] != "harmful",
         },
     )
-    prompts = interleave_datasets(parts, stopping_strategy="all_exhausted").select_columns(["prompt", "category"])
-    data = {"train_dataset": prompts, "processing_class": tokenizer}
-    trainer = rlhf_ext.PPOTrainer(policy, mixed, args, value_model="shared", peft_config=lora, **data)
 
-    # 4. One model without adapters: measured like the first one, and served.
+
+def main(arguments: list[str] | None = None) -> None:
+    options, args, model = parse(Options, PPOConfig, REAL, TINY, arguments)
+    out, tokenizer = Path(options.output), tokenizer_of(model)
+    parts = preferences(options.preferences, "train", options.rows)
+    heldout = concatenate_datasets(preferences(options.preferences, "test", options.rows // 20))
+    reward, validation = trusted_reward(options, args, model, concatenate_datasets(parts), heldout, tokenizer)
+
+    # The same questions before and after: the safety suite, and the held-out prompts with the answers' reward and length.
+    sampling = {"max_new_tokens": args.max_completion_length}
+    safety = safety_suite(jailbreaks=JAILBREAKS[: options.jailbreaks], sampling=sampling)
+    suites = [safety, automatic_suite(heldout, [reward, "length"], sampling=sampling)]
+
+    def measure(policy: Any, name: str) -> list[Any]:
+        answers = rlhf_ext.LocalGenerator(policy, tokenizer, batch_size=64)
+        return [rlhf_ext.run_suite(answers, suite, name, cache=out / "answers") for suite in suites]
+
+    policy = base_of(model, args)
+    before, mixed = measure(policy, "before"), mixed_reward(reward, options.words)
+    prompts = interleave_datasets(parts, stopping_strategy="all_exhausted").select_columns(["prompt", "category"])
+    data = {"train_dataset": prompts, "processing_class": tokenizer, "peft_config": get_peft_config(model)}
+    trainer = rlhf_ext.PPOTrainer(policy, mixed, args, value_model="shared", **data)
     policy = merged(train(trainer), model, args, out / "chatbot")
     report = evaluation_report(measure(policy, "after PPO"), before, title="Chatbot")
     serve = ["serve", "--model", f"{out}/chatbot", "--texts", "True", "--database", f"{out}/gateway.sqlite"]
     answer = ask(serve, options.ask) if options.ask else None
 
     sys.stdout.write(f"\n{render_table(report)}\n\nreport  {write_report(report, out / 'report')}\n")
-    sys.stdout.write(f"serve   rlhf-ext {' '.join(serve)}\n")
     multipliers = {name: state.multiplier for name, state in mixed.constraints.items()}
     changes = {figure.name: figure.difference.to_dict() for figure in report.figures}
     found = {"accuracy": validation.accuracy.to_dict(), "multipliers": multipliers, "changes": changes}
-    sys.stdout.write(json.dumps({**found, "asked": options.ask, "answer": answer}) + "\n")
+    last = json.dumps(found | {"asked": options.ask, "answer": answer})
+    sys.stdout.write(f"serve   rlhf-ext {' '.join(serve)}\n{last}\n")
     if options.serve:
         sys.stdout.flush()
         sys.exit(subprocess.run([sys.executable, "-m", "rlhf_ext", *serve]).returncode)

@@ -149,8 +149,6 @@ def _check(options: EvaluateArguments) -> None:
     """Refuses what can be known to be wrong before anything is loaded."""
     if Path(options.output).is_file():
         raise FileExistsError(f"--output {options.output} is a file; give a folder.")
-    if options.max_cases is not None and options.max_cases < 1:
-        raise ValueError(f"--max_cases should be at least 1, got {options.max_cases}.")
     for url, model in (("baseline_base_url", "baseline"), ("judge_base_url", "judge")):
         if getattr(options, url) is not None and getattr(options, model) is None:
             raise ValueError(f"--{url} is the endpoint of --{model}, which is not given.")

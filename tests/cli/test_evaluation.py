@@ -267,7 +267,9 @@ def test_a_quick_look(tmp_path, capsys):
         command = ["evaluate", "--model", "served", "--base_url", server.url, "--suite", "instructions"]
         assert main([*command, "--max_cases", "7", "--output", str(tmp_path)]) == 0
     assert len((tmp_path / "instructions.jsonl").read_text().splitlines()) == 7
-    assert main([*command, "--max_cases", "0"]) == 2 and "--max_cases should be at least 1" in complaint(capsys)
+    assert main(
+        [*command, "--max_cases", "0"]
+    ) == 2 and "`max_cases` must be a positive whole number, got 0" in complaint(capsys)
 
 
 @pytest.mark.parametrize(
