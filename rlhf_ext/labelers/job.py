@@ -93,14 +93,18 @@ class JudgementJob:
         with tqdm(
             total=len(keys), initial=len(found), desc=self.task, unit="question", disable=not self.progress
         ) as bar:
-            while True:
+            idle = 0
+            # One look is not enough to stop: what another process finished or gave up between this one's reading of the
+            # answers and of the claims is in neither. A second pass finds it.
+            while len(found) < len(keys) and idle < 2:
                 asked = self._pass(unique, found, allowance, bar, choices, sampling)
                 found = self.store.finished(keys)
                 bar.update(len(found) - bar.n)
-                if len(found) == len(keys) or not (asked or self._others_at_work(unique, found)):
-                    return found
-                if not asked:
+                others = not asked and self._others_at_work(unique, found)
+                idle = 0 if asked or others else idle + 1
+                if others:
                     time.sleep(self.poll)
+        return found
 
     def estimate(
         self, questions: Sequence[Question], choices: Sequence[str] | None = None, sample: int = 16, **sampling: Any

@@ -12,6 +12,19 @@ from ...rewards.functions.rows import need, references_of, texts_of
 from ...types import Completion
 
 
+class _Name(str):
+    """A model's name or folder as bert-score may have it, which takes whatever has `t5` anywhere in it for a T5, and nothing
+    else, and fetches `scibert` from its authors: here its configuration decides, and Transformers finds it."""
+
+    is_t5: bool
+
+    def __contains__(self, part: object) -> bool:
+        return self.is_t5 if part == "t5" else super().__contains__(part)  # type: ignore[operator]
+
+    def startswith(self, prefix: Any, *span: Any) -> bool:
+        return prefix != "scibert" and super().startswith(prefix, *span)
+
+
 class BertScore:
     """BERTScore F1 of a completion against a reference column, mostly in [0, 1], by the package bert-score.
 
@@ -65,7 +78,9 @@ class BertScore:
         config = AutoConfig.from_pretrained(name)
         layers = num_layers or model2layers.get(name) or model2layers.get(Path(name).name) or config.num_hidden_layers
         place = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
-        self._scorer: Any = BERTScorer(name, num_layers=layers, batch_size=batch_size, device=str(place))
+        known = _Name(name)
+        known.is_t5 = "t5" in config.model_type  # mT5 and UMT5 as well
+        self._scorer: Any = BERTScorer(known, num_layers=layers, batch_size=batch_size, device=str(place))
         # A tokenizer that does not say how long its model reads says 1e30, which the tokenizers' Rust code cannot hold.
         window = getattr(config, "max_position_embeddings", 512)
         if config.model_type in ("roberta", "xlm-roberta", "camembert"):

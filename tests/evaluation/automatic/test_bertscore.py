@@ -1,6 +1,8 @@
+import shutil
+
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from rlhf_ext.evaluation.automatic import BertScore
 
@@ -47,3 +49,17 @@ def test_the_last_layer_the_best_reference_and_nothing_to_compare(folder):
 def test_long_texts_are_cut_at_the_models_window(folder):
     text = "good day " * 40
     assert BertScore(folder, device="cpu")(prompts=["?"], completions=[text], reference=[text]) == [pytest.approx(1)]
+
+
+def test_the_configuration_says_what_a_model_is_not_its_name(folder, tmp_path, monkeypatch):
+    """bert-score takes every path with `t5` in it for a T5, no other for one, and downloads what begins with `scibert`."""
+    monkeypatch.chdir(tmp_path)
+    text, other = "the old tower is red .", "it was a red tower"
+    expected = BertScore(folder, device="cpu")(prompts=["?"], completions=[text], reference=[other])
+    for name in ("mnt5/bert", "scibert-ours"):
+        shutil.copytree(folder, name)
+        assert BertScore(name, device="cpu")(prompts=["?"], completions=[text], reference=[other]) == expected
+    shape = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2, "decoder_start_token_id": 0}
+    T5ForConditionalGeneration(T5Config(vocab_size=64, **shape)).save_pretrained("summarizer")
+    AutoTokenizer.from_pretrained(folder).save_pretrained("summarizer")
+    assert 0 < BertScore("summarizer", device="cpu")(prompts=["?"], completions=[text], reference=[other])[0] < 1
