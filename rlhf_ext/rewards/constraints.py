@@ -16,6 +16,11 @@ Array: TypeAlias = NDArray[np.float64]
 
 logger = logging.get_logger(__name__)
 
+_LEAP = math.log(10.0)
+"""Step of a multiplier's logarithm from which on its learning rate cannot be meant for its score's scale."""
+_PATIENCE = 8
+"""Windows that a multiplier may be at its cap, in vain, before that is said."""
+
 
 @dataclass(frozen=True)
 class Constraint:
@@ -140,7 +145,8 @@ class ConstraintState:
         self.log_multiplier = math.log(constraint.multiplier)
         self.costs: deque[float] = deque(maxlen=constraint.window)
         self.calls = 0
-        self._warned = False
+        self._at_cap = 0  # completions in a row whose window missed on average, with the multiplier at its cap
+        self._told: set[str] = set()
 
     @property
     def multiplier(self) -> float:
@@ -168,20 +174,51 @@ class ConstraintState:
             costs (`NDArray` of shape `(N,)`):
                 Of the completions of all processes; NaN where the constraint does not apply.
         """
-        self.costs.extend(costs[~np.isnan(costs)].tolist())
+        new = costs[~np.isnan(costs)].tolist()
+        self.costs.extend(new)
         self.calls += 1
         one = self.constraint
         due = self.calls > one.delay and (self.calls - one.delay) % one.update_every == 0
         if one.penalty is None and due and self.costs:
-            self.log_multiplier += one.learning_rate * self.multiplier * self.mean_cost
-            self.log_multiplier = min(self.log_multiplier, math.log(one.cap))
-        if self.unmet and not self._warned:
-            self._warned = True
-            logger.warning(
+            self._move()
+        missed_at_cap = one.penalty is None and self.multiplier >= one.cap and self.mean_cost > 0
+        self._at_cap = self._at_cap + len(new) if missed_at_cap else 0
+        self._say_what_cannot_work()
+
+    def _move(self) -> None:
+        one = self.constraint
+        step = one.learning_rate * self.multiplier * self.mean_cost
+        before, self.log_multiplier = self.log_multiplier, min(self.log_multiplier + step, math.log(one.cap))
+        if abs(self.log_multiplier - before) > _LEAP:
+            self._say(
+                "leap",
+                f"One update moved the multiplier of the constraint {self.describe()} more than tenfold, for the mean of the "
+                f"score is {abs(self.mean_cost):.3g} off. It will swing between 0 and its cap, and from near 0 it does not come "
+                f"back: give a `learning_rate` of about {one.learning_rate * 0.1 / abs(step):.1g} in place of "
+                f"{one.learning_rate:g}, or a score in [0, 1].",
+            )
+
+    def _say_what_cannot_work(self) -> None:
+        one = self.constraint
+        if self.unmet:
+            self._say(
+                "unmet",
                 f"None of the last {one.window} completions has met the constraint {self.describe()}; the nearest missed it "
                 f"by {min(self.costs):.3g}. Its {'penalty' if one.penalty else 'multiplier, at its cap,'} is "
-                f"{self.multiplier:g}. Check that it can be met at all, and the scale of the score."
+                f"{self.multiplier:g}. Check that it can be met at all, and the scale of the score.",
             )
+        elif self._at_cap >= _PATIENCE * one.window and "unmet" not in self._told:
+            self._say(
+                "cap",
+                f"The last {self._at_cap} completions missed the constraint {self.describe()} on average, now by "
+                f"{self.mean_cost:.3g}, with its multiplier at its cap of {one.cap:g}: what the others gain weighs more. Raise "
+                "`cap`, or bring the others to a scale near 1 (`normalize`).",
+            )
+
+    def _say(self, what: str, message: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            logger.warning(message)
 
     def describe(self) -> str:
         """In words, for messages."""

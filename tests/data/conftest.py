@@ -63,3 +63,11 @@ def url(request, tmp_path):
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
     return found
+
+
+@pytest.fixture
+def pass_time(monkeypatch):
+    """Lets time pass for leases and invitations of this process: `pass_time(30)` is 30 seconds on, however slow the machine is."""
+    passed, now = [0.0], time.time
+    monkeypatch.setattr(time, "time", lambda: now() + sum(passed))
+    return passed.append

@@ -101,6 +101,33 @@ def test_what_nothing_meets_is_said_once(settings, caplog):
     assert not one.unmet
 
 
+@pytest.mark.parametrize("cost", [-190.0, 40.0])
+def test_a_score_on_another_scale_is_said_once_with_a_rate_that_fits(cost, caplog):
+    """`Constraint("length", at_most=200)` on a length in tokens: its multiplier is 0 after one rollout, and stays there."""
+    one = state(cap=1e4)
+    for _ in range(3):
+        one.observe(np.full(8, cost))
+    [said] = [record.message for record in caplog.records]
+    assert f"the mean of the score is {abs(cost):g} off" in said
+    rate = float(said.split("`learning_rate` of about ")[1].split()[0])
+    calm = state(cap=1e4, learning_rate=rate)
+    calm.observe(np.full(8, cost))
+    assert 1.05 < math.exp(abs(calm.log_multiplier)) < 1.2 and len(caplog.records) == 1
+
+
+def test_a_cap_that_does_not_do_is_said_once_though_some_meet_the_constraint(caplog):
+    one = state(window=4, learning_rate=1.0, cap=2.0)
+    for _ in range(6):
+        one.observe(np.array([1.2, -0.2]))
+    one.observe(np.array([-1.5, -1.5]))  # held for a moment: counted from anew
+    assert one.multiplier < 2.0 and not caplog.records
+    for _ in range(40):
+        one.observe(np.array([1.2, -0.2]))
+    [said] = [record.message for record in caplog.records]
+    assert "The last 32 completions missed the constraint 'safety' at least 0.9 on average, now by 0.5" in said
+    assert "at its cap of 2" in said and not one.unmet
+
+
 def test_a_multiplier_under_its_cap_is_still_trying():
     one = state(window=2, learning_rate=0.01)
     for _ in range(3):

@@ -3,7 +3,6 @@
 import multiprocessing
 import subprocess
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -31,14 +30,14 @@ def test_no_two_workers_get_the_same_question(url):
     assert two.claim(KEYS, "job") == KEYS[1:700], "what was recorded stays done, what was given up is free"
 
 
-def test_a_claim_runs_out_and_recording_renews_it(url):
-    slow, other = JudgementStore(url, lease=0.5), JudgementStore(url)
+def test_a_claim_runs_out_and_recording_renews_it(url, pass_time):
+    slow, other = JudgementStore(url, lease=500), JudgementStore(url)
     slow.claim(["a", "b", "c"], "job")
-    time.sleep(0.3)
+    pass_time(300)
     slow.record("job", {"a": Judgement({})})
-    time.sleep(0.3)
+    pass_time(300)
     assert other.claim(["a", "b", "c"], "job") == [] and other.claimed(["a", "b", "c"]) == ["b", "c"]
-    time.sleep(0.3)
+    pass_time(300)
     assert other.claim(["a", "b", "c"], "job") == ["b", "c"]
 
 

@@ -1,6 +1,5 @@
 """The work queue: who gets what, leases, answers that come twice or late, skipping, taking back, gold questions."""
 
-import time
 from collections import Counter
 
 import pytest
@@ -84,12 +83,12 @@ def test_adding_again_changes_nothing_and_a_bad_item_stops_all(store):
     assert queue.next("ann") is None, "nothing of the calls was taken"
 
 
-def test_an_expired_lease_is_free_for_others(store):
-    queue = WorkQueue(store, lease=0.3)
+def test_an_expired_lease_is_free_for_others(store, pass_time):
+    queue = WorkQueue(store, lease=300)
     queue.add(pairs(1))
     first = queue.next("ann")
     assert queue.next("bob") is None
-    time.sleep(0.35)
+    pass_time(301)
     second = queue.next("bob")
     assert second.item == first.item
     queue.submit(second.id, "bob", {"strength": 0.2}, seconds=1.0)
@@ -98,16 +97,16 @@ def test_an_expired_lease_is_free_for_others(store):
     assert values(store) == [("bob", "item 0", 0.2)]
 
 
-def test_a_late_answer_is_taken_where_it_is_still_wanted(store):
-    queue = WorkQueue(store, lease=0.2)
+def test_a_late_answer_is_taken_where_it_is_still_wanted(store, pass_time):
+    queue = WorkQueue(store, lease=200)
     queue.add(pairs(1, wanted=2))
     late, later = queue.next("ann"), queue.next("bob")
-    time.sleep(0.25)
+    pass_time(201)
     queue.submit(late.id, "ann", {"strength": 0.9}, seconds=1.0)  # nobody has asked since
     assert queue.next("cy").item == late.item  # which frees bob's
     with pytest.raises(LeaseExpired):
         queue.submit(later.id, "bob", {"strength": 0.9}, seconds=1.0)
-    time.sleep(0.25)
+    pass_time(201)
     assert queue.next("ann") is None, "frees cy's"
     queue.submit(later.id, "bob", {"strength": 0.7}, seconds=1.0)
     assert values(store) == [("ann", "item 0", 0.9), ("bob", "item 0", 0.7)]
@@ -199,11 +198,11 @@ def test_what_is_skipped_goes_to_others_and_not_to_the_same_again(store):
     ]
 
 
-def test_a_skip_after_the_lease_ran_out_frees_nothing_twice(store):
-    queue = WorkQueue(store, lease=0.2)
+def test_a_skip_after_the_lease_ran_out_frees_nothing_twice(store, pass_time):
+    queue = WorkQueue(store, lease=200)
     queue.add(pairs(1))
     asked = queue.next("ann")
-    time.sleep(0.25)
+    pass_time(201)
     held = WorkQueue(store).next("bob")
     queue.skip(asked.id, "ann", "too late")
     assert queue.next("cy") is None, "bob holds the only one"

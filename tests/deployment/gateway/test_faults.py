@@ -191,7 +191,7 @@ def test_a_client_that_goes_while_it_waits_gives_its_turn_back(start, stub):
 
 
 def test_queues_are_bounded(start, stub):
-    gateway = start(stub, {"max_in_flight": 2, "max_waiting": 3, "wait_seconds": 0.5, "first_byte_seconds": 5})
+    gateway = start(stub, {"max_in_flight": 2, "max_waiting": 3, "wait_seconds": 2, "first_byte_seconds": 5})
     found: list[tuple[int, float, dict[str, str]]] = []
 
     def ask() -> None:
@@ -206,7 +206,7 @@ def test_queues_are_bounded(start, stub):
         thread.join(timeout=20)
     refused = [(seconds, headers) for status, seconds, headers in found if status == 429]
     assert len(refused) == 6 and all(headers["retry-after"] == "1" for _, headers in refused)
-    assert sum(seconds < 0.3 for seconds, _ in refused) == 3, "three at once, three after they have waited"
+    assert sum(seconds < 1.5 for seconds, _ in refused) == 3, "three at once, three after they have waited"
     assert stub.most_at_once == 2 and [status for status, *_ in found].count(504) == 2
 
 
