@@ -84,8 +84,10 @@ def test_requests_a_minute(start, stub, keys):
 def test_several_gateways_share_a_limit(start, stub, keys):
     secret = keys.add("app", requests_per_minute=120)
     gateways = [start(stub), start(stub)]
+    begun = time.monotonic()
     found = [gateways[n % 2].post("/v1/chat/completions", gateways[0].chat(), secret)[0] for n in range(140)]
-    assert 110 <= found.count(200) <= 124, "of 120, and what comes in meanwhile; a little may be lost between them"
+    most = 121 + 2 * (time.monotonic() - begun)
+    assert 110 <= found.count(200) <= most, "of 120, and two a second meanwhile; a little may be lost between them"
 
 
 def test_a_gateway_whose_store_is_away_holds_the_limit_for_itself(start, stub, keys, monkeypatch):

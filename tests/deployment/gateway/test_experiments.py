@@ -75,7 +75,8 @@ def test_users_keep_their_variant_and_all_gateways_agree(experiment):
     assert ask(first, "ada")[0] == "dpo"
     other = ask(first, None, **{"X-User-Id": "ada"})
     assert other[0] == "dpo", "the header says who it is as well"
-    row = next(row for row in first.rows(120) if row.user_hash == first.gateway.store.hash("ada"))
+    ada = first.gateway.store.hash("ada")
+    row = next(row for row in first.rows(120) if row.user_hash == ada and row.shadow_of is None)
     assert (row.experiment, row.variant, row.why) == ("models", "dpo", "override")
     assert ask(first, "ada", model="plain")[:2] == (None, "sft"), "another model's traffic is in no experiment"
 
