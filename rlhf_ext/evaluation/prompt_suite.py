@@ -10,6 +10,7 @@ from ..rewards.calling import score_rows
 from ..rewards.refusal import Refusal
 from ..types import RewardFunction, text_of
 from .suite import Case, check_suite, sampling_of, version_of
+from .told_apart import told_apart
 
 ENGLISH_PATTERNS = (
     "Refusals are told by English phrases in the first 200 characters: refusals in other words or languages are missed, and "
@@ -62,10 +63,11 @@ def user_message(text: str) -> list[dict[str, Any]]:
 
 
 def identity_of(scorer: Any) -> Any:
-    """What a suite's version says of a scorer: its name, and its `settings` where it has them."""
+    """What a suite's version says of a scorer: its name, its `settings` where it has them, its own code and weights."""
     if scorer is None:
         return None
-    return [getattr(scorer, "__name__", type(scorer).__name__), getattr(scorer, "settings", {})]
+    name = getattr(scorer, "__name__", type(scorer).__name__)
+    return [name, getattr(scorer, "settings", {}), *told_apart(scorer)]
 
 
 def judged(

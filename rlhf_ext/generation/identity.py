@@ -24,15 +24,18 @@ def identity(generator: Any, name: str) -> str:
     told = getattr(generator, "chat_template_kwargs", None)
     if told:
         name = f"{name} {json.dumps(told, sort_keys=True, default=str)}"
-    if not isinstance(generator, LocalGenerator):
-        return name
+    return f"{name}#{weights_of(generator.model)}" if isinstance(generator, LocalGenerator) else name
+
+
+def weights_of(model: torch.nn.Module) -> str:
+    """A hash of a model's weights, 12 hexadecimal digits."""
     digest = hashlib.sha256()
-    for key, value in generator.model.state_dict().items():
+    for key, value in model.state_dict().items():
         flat = value.detach().reshape(-1)
         sample = flat[:: max(1, len(flat) // 16)][:32].float().cpu()
         total = int(flat.contiguous().view(_BITS[flat.element_size()]).sum(dtype=torch.int64))
         digest.update(f"{key} {tuple(value.shape)} {total}".encode() + sample.numpy().tobytes())
-    return f"{name}#{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]
 
 
 def model_name(generator: Any) -> str:

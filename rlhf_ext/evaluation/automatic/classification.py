@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..suite import Case, Column
+from ..told_apart import told_apart
 from .metrics import Answers, corpus_values, described, need_columns
 
 UNPARSEABLE = "(no label)"
@@ -91,7 +92,8 @@ class Classification:
         self.figures: Sequence[str] = tuple(
             self._prefix + figure for figure in ("accuracy", "macro_f1", "unparseable")
         )
-        self.settings = ["classification", *labels, column, name, extract and described(extract)]
+        read = [] if extract is None else [described(extract), *told_apart(extract)]
+        self.settings = ["classification", *labels, column, name, read]
 
     def check(self, cases: Sequence[Case]) -> None:
         """Refuses rows whose label is not among the labels."""

@@ -10,6 +10,7 @@ from typing import Any
 from ...rewards.functions.rows import need
 from ...types import text_of
 from ..suite import Case, Column
+from ..told_apart import told_apart
 from .metrics import Answers, Better, Kind, corpus_values, described, need_columns
 
 PROMPT = "prompt"
@@ -84,7 +85,7 @@ class EvaluateMetric:
             getattr(self.module, "hash", None),
             self.results,
             self.inputs,
-            described(self.predict),
+            [described(self.predict), *told_apart(self.predict)],
             each,
             kind,
             repr(sorted(compute_kwargs.items())),

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ...generation.identity import weights_of
 from ...types import Completion
 from ..suite import Case, Column
 from .answer_logits import AnswerLogits
@@ -57,7 +58,8 @@ class Perplexity:
         conditional: bool = True,
     ):
         self.reader, self.conditional = AnswerLogits(model, tokenizer, batch_size, max_length), conditional
-        self.settings = ["perplexity", model_name_of(self.reader.model), conditional, self.reader.max_length]
+        name, weights = model_name_of(self.reader.model), weights_of(self.reader.model)
+        self.settings = ["perplexity", name, weights, conditional, self.reader.max_length]
         self.__name__ = "perplexity"
 
     def __call__(
@@ -136,7 +138,8 @@ class ReferenceKL:
         max_length: int | None = None,
     ):
         self.reference = AnswerLogits(reference, tokenizer, batch_size, max_length)
-        self.settings = ["kl", model_name_of(self.reference.model), self.reference.max_length]
+        name, weights = model_name_of(self.reference.model), weights_of(self.reference.model)
+        self.settings = ["kl", name, weights, self.reference.max_length]
         self.__name__ = "kl"
         self.policy = None if policy is None else self._reader(policy, self.reference.tokenizer)
 

@@ -13,6 +13,7 @@ from ...rewards.calling import like_prompt, score_rows
 from ...stats import contributions
 from ...types import RewardFunction
 from ..suite import Case, Column
+from ..told_apart import told_apart
 
 Kind = Literal["rate", "mean"]
 Better = Literal["higher", "lower"] | None
@@ -119,7 +120,7 @@ class AnswerMetric:
         self.label = label or self.name.replace("_", " ").capitalize()
         self.reads = tuple(_columns_of(function) if reads is None else reads)
         self.figures: Sequence[str] = (self.name,)
-        self.settings = [self.name, kind, described(function)]
+        self.settings = [self.name, kind, described(function), *told_apart(function)]
 
     def check(self, cases: Sequence[Case]) -> None:
         """Refuses cases without the columns that it reads."""
@@ -175,7 +176,7 @@ class CorpusMetric:
         self.label, self.note = label or name.replace("_", " ").capitalize(), note
         self.reads = tuple(_columns_of(prepare) if reads is None else reads)
         self.figures: Sequence[str] = (name,)
-        self.settings = [name, kind, described(prepare)]
+        self.settings = [name, kind, described(prepare), *told_apart([prepare, statistic])]
 
     def check(self, cases: Sequence[Case]) -> None:
         """Refuses cases without the columns that it reads."""
