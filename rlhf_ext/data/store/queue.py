@@ -118,7 +118,7 @@ class WorkQueue:
 
         Raises:
             NotAssigned: If it is not this annotator's, was skipped or taken back.
-            AlreadyAnswered: If it has another answer.
+            AlreadyAnswered: If it has another answer, or the same with another note or other flags.
             LeaseExpired: If the lease ran out and the item has all the answers it wants, or holders of them.
             ValueError: If the value is not what the kind takes.
         """
@@ -127,7 +127,7 @@ class WorkQueue:
             item = item_of(connection, row)
             records = answer_records(row, item, value, seconds, notes, flags)
             if row.state == "answered":
-                return _again(connection, row, records[0])
+                return _again(connection, row, records)
             if row.state == "skipped":
                 raise NotAssigned(f"Assignment {assignment_id} was skipped.")
             # A lease whose time is over holds until somebody else asks for an item.
@@ -141,6 +141,8 @@ class WorkQueue:
             row = _mine(connection, assignment_id, annotator)
             record = skip_record(row, item_of(connection, row), reason)
             if row.state == "skipped":
+                if _said(connection, row) != {(record.key, to_row(record)["value"])}:
+                    raise NotAssigned(f"Assignment {assignment_id} was skipped, for another reason.")
                 return int(row.record)
             if row.state == "answered":
                 raise AlreadyAnswered(f"Assignment {assignment_id} has an answer; take that back first.")
@@ -215,12 +217,18 @@ def _mine(connection: sa.Connection, name: str, annotator: str) -> Any:
     return row
 
 
-def _again(connection: sa.Connection, row: Any, record: FeedbackRecord) -> int:
-    """The stored answer, if this is the same."""
-    old = connection.scalars(sa.select(RECORDS.c.value).where(RECORDS.c.id == row.record)).one()
-    if old != to_row(record)["value"]:
+def _again(connection: sa.Connection, row: Any, records: list[FeedbackRecord]) -> int:
+    """The stored answer, if this is the same, with the same note and flags."""
+    if _said(connection, row) != {(record.key, to_row(record)["value"]) for record in records}:
         raise AlreadyAnswered(f"Assignment {assignment_id(row)} has another answer; take that back first.")
     return int(row.record)
+
+
+def _said(connection: sa.Connection, row: Any) -> set[tuple[str, str]]:
+    """What came with the answer to an assignment, as it came: keys and values of its records."""
+    query = sa.select(RECORDS.c.key, RECORDS.c.value).where(RECORDS.c.item == row.item)
+    mine = query.where(RECORDS.c.annotator == row.annotator, RECORDS.c.key.startswith(f"answer {assignment_id(row)} "))
+    return {(record.key, record.value) for record in connection.execute(mine)}
 
 
 def _assignment(connection: sa.Connection, row: Any, item: FeedbackItem) -> Assignment:

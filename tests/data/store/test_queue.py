@@ -122,6 +122,9 @@ def test_the_same_answer_sent_twice_is_one_record(store):
     assert queue.submit(asked.id, "ann", {"strength": 0.8}, seconds=3.5, **more) == number
     with pytest.raises(AlreadyAnswered, match="has another answer; take that back first"):
         queue.submit(asked.id, "ann", {"strength": 0.3}, seconds=3.0)
+    for other in ({**more, "notes": "Both are odd. No!"}, {**more, "flags": []}, {}):  # not told to be saved, and lost
+        with pytest.raises(AlreadyAnswered):
+            queue.submit(asked.id, "ann", {"strength": 0.8}, seconds=3.0, **other)
     with pytest.raises(AlreadyAnswered):
         queue.skip(asked.id, "ann", "changed my mind")
     kept = list(store.records())
@@ -189,6 +192,8 @@ def test_what_is_skipped_goes_to_others_and_not_to_the_same_again(store):
     asked = queue.next("ann")
     number = queue.skip(asked.id, "ann", "I do not know the language")
     assert queue.skip(asked.id, "ann", "I do not know the language") == number
+    with pytest.raises(NotAssigned, match="was skipped, for another reason"):
+        queue.skip(asked.id, "ann", "it upsets me")
     assert queue.next("ann") is None
     with pytest.raises(NotAssigned, match="was skipped"):
         queue.submit(asked.id, "ann", {"strength": 0.5}, seconds=1.0)
