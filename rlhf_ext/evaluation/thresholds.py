@@ -79,13 +79,14 @@ class Limits:
         """Reads them from YAML; what else the class is made of follows.
 
         Raises:
-            OSError: If the file cannot be read.
-            ValueError, yaml.YAMLError: If it is no YAML, or no thresholds.
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is no YAML, gives a figure twice, or has no thresholds.
         """
-        import yaml
+        from .._strict_yaml import read_yaml
 
+        content = read_yaml(path)
         try:
-            return cls(yaml.safe_load(Path(path).read_text(encoding="utf-8")), *args)
+            return cls(content, *args)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 

@@ -115,6 +115,9 @@ def test_from_a_file(tmp_path):
     path.write_text("s.harm: 0.05")
     with pytest.raises(ValueError, match=r"gate.yaml: The threshold of 's.harm' must be a mapping"):
         ReleaseGate.from_file(path, [Suite()])
+    path.write_text("s.harm: {max: 0.05}\ns.help: {min: 0.5}\ns.harm: {max: 1}\n")  # the last would have let all pass
+    with pytest.raises(ValueError, match=r"gate.yaml .*'s.harm' is given twice"):
+        ReleaseGate.from_file(path, [Suite()])
 
 
 @pytest.mark.parametrize(
