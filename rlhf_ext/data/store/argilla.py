@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .foreign import Columns, Imported, order_of, read_rows, strength_of
+from .foreign import Columns, Imported, check_asked, order_of, read_rows, strength_of
 from .items import FeedbackItem
 from .records import FeedbackRecord, Kind, to_json
 
@@ -42,7 +42,8 @@ def read_argilla(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If something in it is not what it should be; the message names the record and the field.
+        ValueError: If something in it is not what it should be; the message names the record and the field. If answers are
+            there, and none to `question`.
 
     Example:
 
@@ -62,6 +63,7 @@ def read_argilla(
     columns = Columns(prompt, responses, scales or {})
     items: list[FeedbackItem] = []
     records: list[FeedbackRecord] = []
+    answered: dict[str, str] = {}
     for where, row in read_rows(source, "Argilla"):
         try:
             other = {"argilla_id": str(row.get("id")), **(row.get("metadata") or {})}
@@ -71,22 +73,26 @@ def read_argilla(
                 if status == "discarded":
                     records.append(_record("skip", item, user, {"reason": "discarded in Argilla"}))
                 elif status == "submitted":
+                    answered |= {name: repr(name) for name in answers}
                     records += _answers(item, names, user, answers, question, choices, texts)
         except (KeyError, TypeError, ValueError) as error:
             said = f"there is no {error}" if isinstance(error, KeyError) else error
             raise ValueError(f"{where}: {said}") from error
+    check_asked(question, answered)
     return Imported(items, records)
 
 
 def _by_user(responses: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Who answered what. Version 2 lists answers by question; version 1 lists users, each with a status."""
+    """Who answered what, and its status. Version 2 lists answers by question; version 1 lists users."""
     if isinstance(responses, Mapping):
         users: dict[str, dict[str, Any]] = {}
+        states: dict[str, str] = {}
         for name, given in responses.items():
             for one in given:
                 users.setdefault(str(one["user_id"]), {})[name] = one["value"]
+                states[str(one["user_id"])] = one.get("status") or "submitted"  # some releases of version 2 say it
         for user, answers in users.items():
-            yield user, answers, "submitted"
+            yield user, answers, states[user]
         return
     for one in responses:
         values = {name: answer["value"] for name, answer in (one.get("values") or {}).items()}

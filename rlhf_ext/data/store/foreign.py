@@ -125,10 +125,23 @@ def order_of(names: Sequence[str], ranks: Sequence[tuple[str, float]]) -> list[A
     for name, _ in ranks:
         if name not in names:
             raise ValueError(f"the ranking names {name!r}, which is none of {list(names)}.")
+    if missing := [name for name in names if name not in dict(ranks)]:
+        raise ValueError(f"the ranking leaves out {missing}: it has to place all of {list(names)}.")
     groups: dict[float, list[int]] = {}
     for name, rank in ranks:
         groups.setdefault(rank, []).append(names.index(name))
     return [group if len(group) > 1 else group[0] for _, group in sorted(groups.items())]
+
+
+def check_asked(question: str | None, answered: Mapping[str, str]) -> None:
+    """Refuses a question that nobody answered, where others were: a name with a slip in it would import nothing, unsaid.
+
+    Args:
+        question (`str`, *optional*): The name that was given.
+        answered (`dict[str, str]`): What was answered, by name: what it is called in an error.
+    """
+    if question is not None and answered and question not in answered:
+        raise ValueError(f"nobody answered a question {question!r}; answered are {', '.join(answered.values())}.")
 
 
 def _is_lines(path: Path) -> bool:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .foreign import Columns, Imported, order_of, read_rows, strength_of
+from .foreign import Columns, Imported, check_asked, order_of, read_rows, strength_of
 from .items import FeedbackItem
 from .records import FeedbackRecord, Kind, to_json
 
@@ -43,7 +43,8 @@ def read_label_studio(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If something in it is not what it should be; the message names the record and the field.
+        ValueError: If something in it is not what it should be; the message names the record and the field. If answers are
+            there, and none says which response is better.
 
     Example:
 
@@ -64,6 +65,7 @@ def read_label_studio(
     columns = Columns(prompt, responses, scales or {})
     items: list[FeedbackItem] = []
     records: list[FeedbackRecord] = []
+    tags: dict[str, str] = {}
     for where, task in read_rows(source, "Label Studio"):
         try:
             if "annotations" not in task:
@@ -72,10 +74,25 @@ def read_label_studio(
             items.append(item)
             for annotation in task["annotations"]:
                 records += _answers(item, names, annotation, question, choices)
+                tags |= _tags(annotation)
         except (KeyError, TypeError, ValueError) as error:
             said = f"there is no {error}" if isinstance(error, KeyError) else error
             raise ValueError(f"{where}: {said}") from error
+    check_asked(question, tags)
+    if tags and not any(record.kind in ("comparison", "ranking", "rating") for record in records):
+        raise ValueError(
+            "no annotation says which response is better: say `question`, the name of the tag that does; there are "
+            f"{', '.join(tags.values())}."
+        )
     return Imported(items, records)
+
+
+def _tags(annotation: Mapping[str, Any]) -> dict[str, str]:
+    """Tags that an annotation answers, texts apart, with their type."""
+    if annotation.get("was_cancelled"):
+        return {}
+    results = [one for one in annotation.get("result") or [] if one["type"] != "textarea"]
+    return {one["from_name"]: f"{one['from_name']!r} ({one['type']})" for one in results}
 
 
 def _answers(

@@ -54,6 +54,7 @@ TASK = {
     "predictions": [{"model_version": "m", "result": [{"type": "pairwise", "value": {"selected": "left"}}]}],
     "project": 2,
 }
+STATES = ("submitted", "draft", "discarded")
 
 
 def change(record, *path, value):
@@ -134,6 +135,15 @@ def test_argilla_of_version_1_with_the_state_of_each_response():
     ]
 
 
+def test_argilla_of_version_2_where_answers_say_their_state():
+    given = [{"value": "response2", "user_id": f"u{n}", "status": state} for n, state in enumerate(STATES)]
+    told = change(ARGILLA, "responses", value={"better": given})
+    assert said(read_argilla([told], question="better")) == [
+        ("comparison", "u0", {"strength": 0.0}),
+        ("skip", "u2", {"reason": "discarded in Argilla"}),
+    ]
+
+
 def test_label_studio_comparisons(url, tmp_path):
     path = tmp_path / "project.json"
     path.write_text(json.dumps([TASK]))
@@ -193,6 +203,30 @@ def test_label_studio_choices_rankings_and_ratings():
             change(ARGILLA, "responses", "better", value=[{"value": [{"value": "x", "rank": 1}], "user_id": "u"}]),
             {"question": "better"},
             "record 0: the ranking names 'x', which is none of",
+        ),
+        (
+            read_argilla,
+            change(ARGILLA, "responses", "better", 0, "value", value=[{"value": "response2", "rank": 1}]),
+            {"question": "better"},
+            r"record 0: the ranking leaves out \['response1'\]",
+        ),
+        (
+            read_argilla,
+            ARGILLA,
+            {"question": "beter"},
+            "nobody answered a question 'beter'; answered are 'better', 'why'",
+        ),
+        (
+            read_label_studio,
+            TASK,
+            {"question": "pww"},
+            r"nobody answered a question 'pww'; .* 'pw' \(pairwise\), 'safe'",
+        ),
+        (
+            read_label_studio,
+            change(TASK, "annotations", 0, "result", value=TASK["annotations"][0]["result"][1:]),
+            {},
+            r"no annotation says which response is better: say `question`.* there are 'safe' \(choices\)",
         ),
         (
             read_argilla,
