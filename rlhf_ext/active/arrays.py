@@ -101,6 +101,13 @@ def check_positive(name: str, value: float) -> None:
         raise ValueError(f"`{name}` should be a positive number, got {value}.")
 
 
+def check_finite_number(name: str, value: Any) -> None:
+    """Refuses what is neither None nor a finite number: nothing is below NaN, so that it would be no limit."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if value is not None and not (number and np.isfinite(value)):
+        raise ValueError(f"`{name}` should be a finite number, got {value!r}.")
+
+
 def blocks(count: int) -> Iterator[slice]:
     """Slices of up to `BLOCK` prompts."""
     return (slice(start, start + BLOCK) for start in range(0, count, BLOCK))

@@ -61,17 +61,23 @@ def read_rows(prompts: Iterable[Prompt | Mapping[str, Any]], sampled: bool) -> I
 
 
 def pool_row(index: int, row: Mapping[str, Any]) -> PoolRow:
-    """A row with its responses; those that are equal but for white space are kept once.
+    """A row with its responses; those that are equal but for white space are kept once, empty ones not at all.
 
     Raises:
         ValueError: If `models` does not name one for each response.
+        TypeError: If a response is neither text nor messages.
     """
     models = row.get("models")
     if models is not None and len(models) != len(row["responses"]):
         raise ValueError(f"Row {index} has {len(row['responses'])} responses, and {len(models)} `models`.")
     kept: dict[str, int] = {}
     for place, response in enumerate(row["responses"]):
-        kept.setdefault(text_of(response).strip(), place)
+        try:
+            words = text_of(response).strip()
+        except TypeError as error:
+            raise TypeError(f"Row {index}, response {place}: {error}") from None
+        if words:  # of an empty answer nobody is asked: the feedback page refuses such items
+            kept.setdefault(words, place)
     places = list(kept.values())
     return PoolRow(
         index,
@@ -83,8 +89,8 @@ def pool_row(index: int, row: Mapping[str, Any]) -> PoolRow:
 
 
 def prompt_key(prompt: Prompt) -> bytes:
-    """What tells prompts apart: 16 bytes of a hash of their words; white space does not count."""
-    parts = [("", prompt)] if isinstance(prompt, str) else [(str(m.get("role")), text_of([m])) for m in prompt]
+    """What tells prompts apart: 16 bytes of a hash of their words; white space does not count, and text is a user's message."""
+    parts = [("user", prompt)] if isinstance(prompt, str) else [(str(m.get("role")), text_of([m])) for m in prompt]
     text = json.dumps([(role, " ".join(words.split())) for role, words in parts], ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 

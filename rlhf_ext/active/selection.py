@@ -16,7 +16,7 @@ from ..labelers import sample_candidates
 from ..labelers.judge import as_store
 from ..rewards import RewardModel
 from ..types import Prompt
-from .arrays import check_positive
+from .arrays import check_finite_number, check_positive
 from .batches import check_count
 from .pool import member_count
 from .readers import RewardFeatures
@@ -25,6 +25,10 @@ from .strategies import Strategy, check_strategy
 from .work import Embed, PoolWork
 
 _OWN = ("prompt", "responses", "models", "utility", "strategy")
+
+
+class NothingToAsk(ValueError):
+    """There are prompts, and none of them can be asked about."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def select_for_feedback(
             Rows with a `prompt` and two `responses` (or `chosen` and `rejected`) that were asked before: their prompts are not
             asked again, and `d_optimal` counts what they told.
         uncertainty_threshold (`float`, *optional*):
-            Least utility of what is asked, in the strategy's unit.
+            Least utility of what is asked, in the strategy's unit. Of `d_optimal`, what a pair adds to those chosen before it.
         rule ([`BatchRule`], *optional*):
             Spreads the batch, thins it, gives categories their share.
         reward_temperature (`float`, *optional*, defaults to `1.0`):
@@ -164,6 +168,7 @@ def select_for_feedback(
     check_count("budget", budget)
     check_count("block_size", block_size)
     check_positive("reward_temperature", reward_temperature)
+    check_finite_number("uncertainty_threshold", uncertainty_threshold)
     if ask not in ("pair", "all"):
         raise ValueError(f"`ask` should be 'pair' or 'all', got {ask!r}.")
     if embed is None and strategy == "d_optimal" and isinstance(reward, RewardModel):
@@ -201,8 +206,11 @@ def _chosen(shortlist: Shortlist, work: PoolWork) -> list[Entry]:
         raise ValueError("There are no prompts.")
     why = "; ".join(f"{count} {reason}" for reason, count in work.left_out.items())
     if not len(shortlist):
-        raise ValueError(f"None of {work.seen} prompts can be asked about: {why}.")
-    chosen = shortlist.choose(work.design)
+        raise NothingToAsk(f"None of {work.seen} prompts can be asked about: {why}.")
+    if unmet := shortlist.unmet():
+        warnings.warn(unmet, stacklevel=3)
+    chosen = _over_threshold(shortlist.choose(work.design), work)
+    why = "; ".join(f"{count} {reason}" for reason, count in work.left_out.items())
     if len(chosen) < shortlist.budget:
         warnings.warn(
             f"The budget is {shortlist.budget} comparisons, and of {work.seen} prompts {len(chosen)} can be asked about"
@@ -210,6 +218,14 @@ def _chosen(shortlist: Shortlist, work: PoolWork) -> list[Entry]:
             stacklevel=3,
         )
     return chosen
+
+
+def _over_threshold(chosen: list[Entry], work: PoolWork) -> list[Entry]:
+    """What still reaches the threshold in the batch: the more a design has chosen, the less another pair adds."""
+    kept = [entry for entry in chosen if work.threshold is None or entry.utility >= work.threshold]
+    if len(kept) < len(chosen):
+        work.left_out["under the threshold"] += len(chosen) - len(kept)
+    return kept
 
 
 def _row(entry: Entry, strategy: str, ask: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ from .spread import deduplicate, k_center, k_means_plus_plus
 
 _OTHERS = None
 """The group of all categories without a quota."""
+_NAMED = 20
+"""Of those, at most as many are named in a warning."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Shortlist:
         spreads = designed or rule.needs_embeddings
         self.capacity = budget * (rule.shortlist if spreads else 1)
         self._groups: dict[Any, list[Entry]] = {name: [] for name in (*rule.quotas, _OTHERS)}
+        self._others: dict[Any, None] = {}  # the first categories without a quota
         self._ties, self._rng = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3])
 
     def __len__(self) -> int:
@@ -115,7 +118,7 @@ class Shortlist:
         """Takes in a block of the stream; what can no longer be chosen is let go.
 
         Raises:
-            ValueError: If there are quotas, and a row has no category.
+            ValueError: If there are quotas, and a row has no category, or a list as one.
         """
         for entry in entries:
             if self.rule.quotas and self.rule.category not in entry.row.columns:
@@ -125,10 +128,28 @@ class Shortlist:
                 )
             entry.tie = self._ties.random()  # one a row: how the stream is cut does not count
             name = entry.row.columns.get(self.rule.category) if self.rule.quotas else _OTHERS
+            if not isinstance(name, Hashable):
+                raise ValueError(
+                    f"Row {entry.row.index} has {name!r:.80} in the column {self.rule.category!r}, which the quotas speak of: "
+                    "one category is needed."
+                )
+            if name not in self.rule.quotas and len(self._others) < _NAMED:
+                self._others[name] = None
             self._groups[name if name in self.rule.quotas else _OTHERS].append(entry)
         for name, group in self._groups.items():
             if len(group) > 2 * self.capacity:  # now and then: each is sorted in about once
                 self._groups[name] = self._best(group, self.capacity)
+
+    def unmet(self) -> str:
+        """A sentence where there are quotas for categories that no prompt has; else empty."""
+        nobody = [name for name in self.rule.quotas if not self._groups[name]]
+        if not nobody:
+            return ""
+        there = [name for name in (*self.rule.quotas, *self._others) if name not in nobody]
+        return (
+            f"No prompt that can be asked about is of the category {', '.join(map(repr, nobody))}, which has a quota: its places "
+            f"go to others. There are {', '.join(map(repr, there))}."
+        )
 
     def choose(self, design: Design | None) -> list[Entry]:
         """The batch, by category, each in the order in which it was chosen."""

@@ -43,6 +43,10 @@ class SelectArguments(WriterArguments):
     uncertainty_threshold: float | None = field(
         default=None, metadata={"help": "Least utility of what is asked, in the strategy's unit."}
     )
+    reward_temperature: float = field(
+        default=1.0,
+        metadata={"help": "p(better) = sigmoid(difference of rewards / it); 1 for models trained on preferences."},
+    )
     diversify: str | None = field(
         default=None,
         metadata={"help": "Spreads the batch: k_center or k_means++.", "choices": ["k_center", "k_means++"]},
@@ -102,6 +106,7 @@ def select(arguments: list[str]) -> int:
         asked=asked,
         uncertainty_threshold=options.uncertainty_threshold,
         rule=rule,
+        reward_temperature=options.reward_temperature,
         ask=options.ask,
         seed=options.seed,
         progress=True,

@@ -74,6 +74,7 @@ def test_a_model_writes_the_responses(tiny, tmp_path, strategy):
         ([], "'d_optimal' needs embeddings"),
         (["--quotas", "a"], "written category=share, such as code=0.3, got 'a'"),
         (["--quotas", "a=2"], "quota of 'a' should be a share"),
+        (["--reward_temperature", "0"], "`reward_temperature` should be a positive number"),
         (["--diversify", "far"], "invalid choice: 'far'"),
         (["--prompts", "gone.jsonl"], "No such file: gone.jsonl"),
     ],

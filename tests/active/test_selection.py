@@ -231,6 +231,37 @@ def test_what_is_left_out_is_counted_by_reason():
     assert "     2  left out: asked before" in str(found)
 
 
+def test_nothing_under_the_threshold_is_asked_by_a_design_either():
+    utilities = [row["utility"] for row in choose(rows(), budget=10).rows]
+    threshold = utilities[4]
+    with pytest.warns(UserWarning, match="30 prompts 5 can be asked about .*under the threshold"):
+        found = choose(rows(), budget=10, uncertainty_threshold=threshold)
+    assert [row["utility"] for row in found.rows] == utilities[:5] and found.left_out["under the threshold"] >= 5
+
+
+def test_a_quota_for_what_is_not_there_is_said():
+    rule = BatchRule(quotas={"coed": 0.5, "math": 0.2})
+    with pytest.warns(UserWarning, match="is of the category 'coed', .*There are 'math', 'code', 'chat'"):
+        assert len(choose(rows(), budget=10, rule=rule)) == 10
+
+
+def test_people_are_not_asked_about_empty_answers():
+    pool = [
+        {"prompt": "p", "responses": ["", "a", " \n", "b"], "models": ["w", "x", "y", "z"]},
+        {"prompt": "q", "responses": ["", "only one"]},
+    ]
+    with pytest.warns(UserWarning, match="1 fewer than two different responses"):
+        found = choose(pool, budget=2, strategy="random")
+    assert [(row["responses"], row["models"]) for row in found.rows] == [(["a", "b"], ["x", "z"])]
+
+
+def test_a_text_is_asked_before_where_it_was_as_a_message():
+    asked = [
+        {"prompt": [{"role": "user", "content": f"prompt {i}"}], "chosen": "a", "rejected": "b"} for i in range(29)
+    ]
+    assert [row["prompt"] for row in choose(rows(), budget=1, strategy="random", asked=asked).rows] == ["prompt 29"]
+
+
 def test_a_budget_larger_than_the_pool_is_said():
     with pytest.warns(
         UserWarning, match="budget is 99 comparisons, and of 30 prompts 30 can be asked about: all of these"
@@ -358,6 +389,12 @@ def test_an_ensemble_speaks_in_its_members_own_units(reward_folder):
             r"`embed` gave an array of shape \(3,\) for 120",
         ),
         ({"reward": lambda prompts, completions, **columns: [1.0]}, ValueError, "1 rewards for 120 completions"),
+        (
+            {"uncertainty_threshold": float("nan")},
+            ValueError,
+            "`uncertainty_threshold` should be a finite number, got nan",
+        ),
+        ({"uncertainty_threshold": "0.5"}, ValueError, "should be a finite number, got '0.5'"),
         ({"uncertainty_threshold": 1e9}, ValueError, "None of 30 prompts can be asked about: 30 under the threshold"),
     ],
 )
@@ -375,6 +412,11 @@ def test_bad_options(options, error, message):
         ([{"prompt": "p"}], ValueError, "Row 0 needs `responses`"),
         ([{"prompt": "p", "responses": "ab"}], ValueError, "Row 0 needs `responses`, a list of answers, got 'ab'"),
         ([{"prompt": "p", "responses": ["a", "b"], "models": ["m"]}], ValueError, "2 responses, and 1 `models`"),
+        (
+            [{"prompt": "p", "responses": ["a", None]}],
+            TypeError,
+            "Row 0, response 1: Expected text or a list of messages",
+        ),
         ([{"prompt": "p", "responses": ["a", "a"]}], ValueError, "None of 1 .*1 fewer than two different responses"),
     ],
 )
@@ -392,6 +434,12 @@ def test_a_generator_does_not_overwrite_responses_and_nothing_is_sampled_for_a_b
     with pytest.raises(TypeError, match="Unknown sampling argument 'heat'"):
         select_for_feedback(model, ["p"], budget=1, strategy="random", heat=1)
     assert not model.calls
+
+
+def test_bad_categories():
+    pool = [{**row, "category": [row["category"]]} for row in rows()]
+    with pytest.raises(ValueError, match=r"Row 0 has \['code'\] in the column 'category'.*one category is needed"):
+        choose(pool, rule=BatchRule(quotas={"code": 0.5}))
 
 
 @pytest.mark.parametrize(
