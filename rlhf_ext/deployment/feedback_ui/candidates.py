@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from ...types import Prompt, text_of
+from ...types import Prompt
+
+_LOG = logging.getLogger(__name__)
 
 
 def fresh_comparisons(
@@ -38,7 +41,7 @@ def fresh_comparisons(
         **options: Other arguments of `select_for_feedback`, such as `max_new_tokens`.
 
     Yields:
-        `list[dict]`: rows of items. A pair one of which is empty is left out.
+        `list[dict]`: rows of items; none of a pool whose answers are empty, or the same for each prompt.
 
     Raises:
         ValueError: If `picked` is not in [1, `pool`].
@@ -70,9 +73,13 @@ def _pools(
     generator: Any, prompts: Iterator[Any], pool: int, picked: int, wanted: int, **options: Any
 ) -> Iterator[list[dict[str, Any]]]:
     from ...active import select_for_feedback  # loads torch, which a page without a model does without
+    from ...active.selection import NothingToAsk
 
     while block := list(islice(prompts, pool)):
-        selection = select_for_feedback(generator, block, budget=min(picked, len(block)), block_size=pool, **options)
-        # A model that says nothing now and then should not end the stream: such a pair cannot be compared.
-        rows = [row for row in selection.rows if all(text_of(response).strip() for response in row["responses"])]
+        budget = min(picked, len(block))
+        try:
+            rows = select_for_feedback(generator, block, budget=budget, block_size=pool, **options).rows
+        except NothingToAsk as error:  # a model that repeats itself for a while should not end the stream
+            _LOG.warning("A pool of prompts gave nothing to ask: %s", error)
+            rows = []
         yield [{"wanted": wanted, **row, "kind": "comparison"} for row in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,8 @@ class LiveItems:
     """Keeps a queue filled from a source of items, such as a model that writes candidates.
 
     The source is read lazily, in one thread of its own: another batch is asked for when fewer than `enough` items are open. An
-    error of the source ends it and is shown to the admin; what was added stays, and people go on answering.
+    error of the source ends it and is shown to the admin; what was added stays, and people go on answering. While the store is
+    locked or out of reach, it waits.
 
     Args:
         batches (`Iterable[list]`): Batches of items (or rows of items), made when asked for. [`stop`] takes hold between two of
@@ -101,16 +102,33 @@ class LiveItems:
         return LiveState(self._added, "failed", f"{type(error).__name__}: {error}")
 
     def _fill(self, queue: WorkQueue, batches: Iterator[Batch]) -> None:
+        made: list[Any] | None = None  # and not stored yet
         while not self._stop.is_set():
-            if open_items(queue) >= self.enough:
+            if made is None:
+                waiting = _asked(open_items, queue)
+                if waiting is None or waiting >= self.enough:
+                    self._stop.wait(self.every)
+                    continue
+                self._working = True
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                made = list(batch)
+            added = _asked(queue.add, made)
+            if added is None:
                 self._stop.wait(self.every)
                 continue
-            self._working = True
-            batch = next(batches, None)
-            if batch is None:
-                return
-            self._added += queue.add(list(batch))
-            self._working = False
+            self._added += added
+            made, self._working = None, False
+
+
+def _asked(store: Callable[[Any], int], given: Any) -> int | None:
+    """What the store says; None while it is locked, full or out of reach, which passes and should end nothing."""
+    try:
+        return store(given)
+    except OSError as error:
+        _LOG.warning("Fresh items wait for the store: %s", error)
+        return None
 
 
 def _log_error(future: Future[None]) -> None:

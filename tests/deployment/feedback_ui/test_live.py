@@ -122,6 +122,35 @@ def test_a_model_that_says_nothing_now_and_then_does_not_end_the_stream(queue):
     live.stop()
 
 
+def test_a_model_that_repeats_itself_for_a_while_does_not_end_the_stream(queue):
+    turns = iter(["the same"] * 4 + ["one", "another"])
+    model = ScriptedGenerator(lambda prompt, sampling: next(turns))
+    live = LiveItems(
+        fresh_comparisons(model, ["One?", "Two?", "Three?"], n=2, pool=1, picked=1), enough=50, every=0.01
+    )
+    live.start(queue)
+    live.wait(20)
+    assert (live.state().state, live.state().added, live.state().error) == ("finished", 1, None)
+    live.stop()
+
+
+def test_a_store_that_is_away_for_a_while_does_not_end_the_stream(queue, monkeypatch):
+    add, away = queue.add, [ConnectionError("locked"), OSError("full")]
+
+    def busy(rows):
+        if away:
+            raise away.pop()
+        return add(rows)
+
+    monkeypatch.setattr(queue, "add", busy)
+    live = LiveItems(batches([], count=2), enough=50, every=0.01)
+    live.start(queue)
+    live.wait(20)
+    assert (live.state().state, live.state().added, live.state().error) == ("finished", 2, None)
+    assert sorted(item.prompt for item in queue.store.items()) == ["fresh 0", "fresh 1"]
+    live.stop()
+
+
 def test_prompts_are_read_as_they_are_needed():
     read: list[int] = []
 
