@@ -200,6 +200,8 @@ def _export(arguments: list[str]) -> None:
 
     if not options.output:
         raise ValueError("--output is needed: a file ending in .jsonl or .parquet.")
+    if "://" not in options.database and not Path(options.database).is_file():
+        raise FileNotFoundError(f"There is no database {options.database!r}: give --database.")
     store = FeedbackStore(options.database)
     settings: dict[str, Any] = {}
     if options.what == "outcomes":
@@ -260,7 +262,7 @@ def _address(host: str, port: int) -> str:
 
 def _say_added(name: str | None, new: int, rows: int) -> None:
     if name is not None:
-        known = f", {rows - new} were there already" if new < rows else ""
+        known = f", {rows - new} were there already and stay as they are" if new < rows else ""
         sys.stdout.write(f"items   {new} added from {name}{known}\n")
 
 

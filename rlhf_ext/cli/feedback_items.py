@@ -20,7 +20,7 @@ def read_items(name: str | None, wanted: int) -> list[dict[str, Any]]:
     if name is None:
         return []
     rows = _lines(Path(name)) if name.endswith(".jsonl") else (_without_none(row) for row in load(name, "train"))
-    return [{"wanted": wanted, **row} for row in rows]
+    return [{**row, "wanted": wanted if row.get("wanted") is None else row["wanted"]} for row in rows]
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -41,6 +41,8 @@ def test_rows_that_do_not_say_are_asked_of_so_many_people_by_their_number_of_res
     assert WorkQueue(store).add(rows) == 4
     assert sorted(item.kind for item in store.items()) == ["comparison", "comparison", "ranking", "rating"]
     assert read_items(None, 1) == []
+    (folder / "null.jsonl").write_text(json.dumps({"prompt": "?", "responses": ["a", "b"], "wanted": None}))
+    assert [row["wanted"] for row in read_items("null.jsonl", wanted=3)] == [3]
 
 
 def test_parquet_says_nothing_that_its_rows_did_not(folder):
@@ -79,6 +81,7 @@ def test_a_bad_row_is_named_and_nothing_is_added(folder, capsys, line, words):
         (["add"], "--items is needed"),
         (["invite"], "--invite is needed"),
         (["export"], "--output is needed"),
+        (["export", "--output", "x.jsonl", "--database", "gone.sqlite"], "There is no database 'gone.sqlite'"),
         (["dance"], "unknown action 'dance'; there are serve, add, invite, export"),
         (["--items", "missing.jsonl"], "missing.jsonl"),
         (["--model", "x"], "give them with --prompts"),
@@ -117,7 +120,8 @@ def test_adding_inviting_and_exporting_without_a_server(folder, capsys):
     assert main(["feedback", "add", "--items", "items.jsonl"]) == 0
     assert main(["feedback", "add", "--items", "items.jsonl"]) == 0
     assert (
-        "4 added" in (shown := capsys.readouterr().out) and "0 added from items.jsonl, 4 were there already" in shown
+        "4 added" in (shown := capsys.readouterr().out)
+        and "0 added from items.jsonl, 4 were there already and stay as they are" in shown
     )
     assert main(["feedback", "invite", "--invite", "Ada", "Ben", "--public_url", "https://f.example.org/"]) == 0
     links = re.findall(r"https://f\.example\.org/join/(\S+)  \((\w+);", capsys.readouterr().out)
