@@ -58,7 +58,7 @@ def preferences(
         `annotators` (how many), with the item's own columns.
 
     Raises:
-        ValueError: If an option is not one of those above.
+        ValueError: If an option is not one of those above; while it streams, if a record does not fit its item (both are named).
 
     Example:
 

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 from ...types import Completion, Message, Prompt
 from .database import sa
 from .feedback import FeedbackStore
-from .items import FeedbackItem, from_stored
-from .records import FeedbackRecord, from_row
+from .items import FeedbackItem, ItemKind, from_stored
+from .records import FeedbackRecord, check_value, from_row
 from .schema import ITEMS, RECORDS, is_current
 
 
@@ -47,7 +47,11 @@ class Which:
 def by_item(
     store: FeedbackStore, kinds: Collection[str], which: Which
 ) -> Iterator[tuple[FeedbackItem, list[FeedbackRecord]]]:
-    """Streams items with what holds of each annotator: one record a person and response, the latest."""
+    """Streams items with what holds of each annotator: one record a person and response, the latest.
+
+    Raises:
+        ValueError: If a record is no answer to its item, as one that was added by hand may be; it is named.
+    """
     query = (
         sa.select(RECORDS, ITEMS.c.content, ITEMS.c.wanted, ITEMS.c.priority)
         .join(ITEMS, ITEMS.c.id == RECORDS.c.item)
@@ -55,6 +59,8 @@ def by_item(
         .order_by(RECORDS.c.item, RECORDS.c.id)
     )
     with store.database.reading() as connection:
+        if homeless := connection.scalar(_homeless(kinds, which.sources)):
+            which.left_out["answer to an item that is not in the store"] += homeless
         rows = connection.execution_options(yield_per=1000).execute(query)
         for _, group in groupby(rows, lambda row: row.item):
             found = list(group)
@@ -66,7 +72,31 @@ def by_item(
             if len({annotator for annotator, _ in said}) < which.min_annotators:
                 which.left_out["too few annotators"] += 1
                 continue
-            yield item, [from_row(row) for row in said.values()]
+            yield item, [_fitting(item, from_row(row)) for row in said.values()]
+
+
+def _homeless(kinds: Collection[str], sources: Collection[str]) -> Any:
+    """Counts answers to items that are not in the store, which no export can hold."""
+    there = sa.exists().where(ITEMS.c.id == RECORDS.c.item).correlate(RECORDS)
+    query = sa.select(sa.func.count()).select_from(RECORDS).where(~there, is_current())
+    return query.where(RECORDS.c.kind.in_(list(kinds)), RECORDS.c.source.in_(list(sources)))
+
+
+def _fitting(item: FeedbackItem, record: FeedbackRecord) -> FeedbackRecord:
+    """The record, if it is an answer to this item."""
+    kind = "comparison" if record.kind == "judgement" else record.kind
+    if kind not in get_args(ItemKind):
+        return record
+    try:
+        if kind != item.kind:
+            raise ValueError(f"it is a {record.kind}, and the item a {item.kind}.")
+        check_value(record.kind, record.value, len(item.responses))
+        item.check_scales(record.value)
+    except ValueError as error:
+        raise ValueError(
+            f"Record {record.id} does not fit its item {item.id!r}: {error} Take it back: add a retraction that replaces it."
+        ) from None
+    return record
 
 
 def chat(item: FeedbackItem, as_messages: bool) -> tuple[Prompt, list[Completion]]:

@@ -241,3 +241,32 @@ def test_what_is_exported_can_be_trained_on(store, tmp_path):
         compare(store, f"item {n}", [0.9])
     export(store, tmp_path / "out.parquet")
     assert prepare_preferences(load_preferences(tmp_path / "out.parquet")).num_rows == 5
+
+
+def test_an_answer_to_an_item_that_is_not_there_is_counted(store):
+    compare(store, "a", [1.0])
+    store.add([FeedbackRecord("comparison", "gone", "ann", {"strength": 1.0})])
+    store.add([FeedbackRecord("thumb", "gone", "ann", {"up": True})])
+    left_out = Counter()
+    assert len(list(preferences(store, left_out=left_out))) == 1
+    assert left_out == {"answer to an item that is not in the store": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "read", "words"),
+    [
+        ("ranking", {"order": [0, 1]}, preferences, "`order` should name each of the responses 0 to 2 once"),
+        ("ranking", {"order": [0, 1]}, demonstrations, "`order` should name"),
+        ("judgement", {"strength": 1.0}, demonstrations, "it is a judgement, and the item a ranking"),
+        ("rating", {"scales": {"wit": 3}}, ratings, "it is a rating, and the item a ranking"),
+    ],
+)
+def test_an_answer_that_does_not_fit_its_item_is_named_and_can_be_taken_back(store, kind, value, read, words):
+    item = FeedbackItem("ranking", "?", ("a", "b", "c"), id="item")
+    store.add_items([item])
+    store.add([FeedbackRecord("ranking", "item", "ann", {"order": [0, 1, 2]})])
+    [number] = store.add([FeedbackRecord(kind, "item", "hand", value, source="human")])
+    with pytest.raises(ValueError, match=f"Record {number} does not fit its item 'item': .*{words}"):
+        list(read(store))
+    store.add([FeedbackRecord("retraction", "item", "hand", {}, replaces=number)])
+    assert len(list(read(store))) == {preferences: 3, demonstrations: 1, ratings: 0}[read]
