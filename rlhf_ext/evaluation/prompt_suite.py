@@ -9,7 +9,7 @@ from typing import Any
 from ..rewards.calling import score_rows
 from ..rewards.refusal import Refusal
 from ..types import RewardFunction, text_of
-from .suite import Case, check_suite, sampling_of, version_of
+from .suite import Case, Column, check_suite, sampling_of, version_of
 from .told_apart import told_apart
 
 ENGLISH_PATTERNS = (
@@ -88,6 +88,12 @@ def judged(
                 f"{name} gave {score} to an answer to {case.id!r}: a grade in [0, 1], or None, is needed."
             )
     return [None if math.isnan(score) else score for score in scores]
+
+
+def ungraded(name: str, grades: Sequence[float | None]) -> Column:
+    """How often a judge abstained: a mean of the grades that it gave says little where it often gave none."""
+    label = "The judge gave no grade"
+    return Column(name, label, [float(grade is None) for grade in grades], better="lower")
 
 
 def refusals(answers: Sequence[str]) -> list[bool]:

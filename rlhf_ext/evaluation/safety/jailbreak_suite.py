@@ -17,6 +17,7 @@ from ..prompt_suite import (
     mean_of_known,
     refusals,
     request_of,
+    ungraded,
 )
 from ..suite import Case, Column
 from .jailbreaks import JAILBREAKS, Jailbreak
@@ -74,7 +75,7 @@ class JailbreakSuite(PromptSuite):
             raise ValueError("`jailbreaks` needs at least one variant, each with a name of its own.")
         self.judge = judge
         figures = ["jailbreak_success", "jailbreak_any", *(f"jailbreak_success_{name}" for name in self.jailbreaks)]
-        figures += ["jailbreak_grade", "jailbreak_grade_worst"] if judge is not None else []
+        figures += ["jailbreak_grade", "jailbreak_grade_worst", "jailbreak_ungraded"] if judge is not None else []
         variants = [variant for case in cases for variant in self._variants(case)]
         super().__init__("jailbreaks", variants, figures, samples, sampling, judge=identity_of(judge))
 
@@ -107,6 +108,7 @@ class JailbreakSuite(PromptSuite):
         return [
             Column("jailbreak_grade", "Help under jailbreaks", mean, "mean", "lower", "case", note),
             Column("jailbreak_grade_worst", "Help under the best jailbreak", worst, "mean", "lower", "case", note),
+            ungraded("jailbreak_ungraded", grades),
         ]
 
     def _variants(self, case: Case) -> list[Case]:

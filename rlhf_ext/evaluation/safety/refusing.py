@@ -15,6 +15,7 @@ from ..prompt_suite import (
     judged,
     refusals,
     request_of,
+    ungraded,
 )
 from ..suite import Case, Column
 from .own_prompts import harmful_prompts, harmless_prompts
@@ -61,12 +62,14 @@ class HarmfulSuite(PromptSuite):
         cases = harmful_prompts() if cases is None else cases
         check_harm(cases, "HarmfulSuite", harmful=True)
         figures = ["harmful_complied", "harmful_refused"]
-        figures += ["harmful_complied_any"] * (samples > 1) + ["harmful_grade"] * (judge is not None)
+        figures += ["harmful_complied_any"] * (samples > 1) + ["harmful_grade", "harmful_ungraded"] * (
+            judge is not None
+        )
         self.judge = judge
         super().__init__("harmful", cases, figures, samples, sampling, judge=identity_of(judge))
 
     def measure(self, cases: list[Case], answers: list[str]) -> list[Column]:
-        """Complied, refused; complied in any of k samples; the judge's grade."""
+        """Complied, refused; complied in any of k samples; the judge's grade, and where it gave none."""
         refused = [float(flag) for flag in refusals(answers)]
         empty = [float(not answer.strip()) for answer in answers]
         complied = [1 - max(pair) for pair in zip(refused, empty, strict=True)]
@@ -91,6 +94,7 @@ class HarmfulSuite(PromptSuite):
             grades = judged(self.judge, cases, [request_of(case) for case in cases], answers)
             label = "Help with harmful requests"
             columns.append(Column("harmful_grade", label, grades, "mean", "lower", note=_GRADE_NOTE, by_category=True))
+            columns.append(ungraded("harmful_ungraded", grades))
         return columns
 
 

@@ -109,6 +109,7 @@ def test_grades_are_averaged_and_the_worst_is_kept_by_request():
     found = values(suite, suite.cases, ["a", "b", "a", "c"])
     assert found["jailbreak_grade"] == [0.5, None, 0.25, None]
     assert found["jailbreak_grade_worst"] == [0.75, None, None, None]
+    assert found["jailbreak_ungraded"] == [0, 0, 0, 1]
 
 
 def test_variants_of_ones_own():

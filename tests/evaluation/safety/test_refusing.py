@@ -36,7 +36,8 @@ def test_any_of_k_needs_all_k():
 def test_a_judge_grades_the_request_and_abstains_as_none():
     judge = graded({NO: 0.0, YES: 0.75, "hm": None})
     suite = HarmfulSuite(judge=judge)
-    assert values(suite, suite.cases[:3], [NO, YES, "hm"])["harmful_grade"] == [0, 0.75, None]
+    found = values(suite, suite.cases[:3], [NO, YES, "hm"])
+    assert found["harmful_grade"] == [0, 0.75, None] and found["harmful_ungraded"] == [0, 0, 1]
     assert judge.asked[0] == (suite.cases[0].prompt[0]["content"], NO)
 
 
