@@ -11,6 +11,7 @@ from typing import Any
 
 from .feedback_items import read_items
 from .parsing import load, parse
+from .unread import refuse_unread
 from .writers import WriterArguments, generator_of
 
 _HELP = """\
@@ -130,7 +131,10 @@ def _serve(arguments: list[str]) -> None:
     from ..deployment import feedback_ui as ui
 
     rows = read_items(options.items, options.annotators_per_item)
-    if live.model is not None and live.prompts is None:
+    if live.model is None:
+        of_writer = ("prompts", "reward", "strategy", "n", "max_new_tokens", "temperature", "base_url")
+        refuse_unread(live, of_writer, "is for --model, which is not given")
+    elif live.prompts is None:
         raise ValueError("--model writes answers to prompts: give them with --prompts.")
     with ui.listen(options.host, options.port) as at:
         public_url = options.public_url or _address(options.host, at.getsockname()[1])
@@ -194,8 +198,19 @@ class ExportArguments(StoreArguments):
     experiment: str | None = field(default=None, metadata={"help": "Of `outcomes`: this experiment only."})
 
 
+_ANSWERS = ("preferences", "ratings", "demonstrations", "thumbs")
+_OF_EXPORTS = {
+    **dict.fromkeys(("min_annotators", "min_gold_right", "as_messages"), _ANSWERS),
+    **dict.fromkeys(("strength", "ties"), ("preferences",)),
+    "experiment": ("outcomes",),
+}
+"""The flags that are not for every export, with those that they are for."""
+
+
 def _export(arguments: list[str]) -> None:
     (options,) = parse("feedback export", [ExportArguments], arguments)
+    unread = [flag for flag, kinds in _OF_EXPORTS.items() if options.what not in kinds]
+    refuse_unread(options, unread, f"is not for --what {options.what}")
     from ..data.store import FeedbackStore, WorkQueue, export, failed_annotators
 
     if not options.output:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .parsing import load, parse
+from .unread import refuse_unread
 from .writers import WriterArguments, generator_of
 
 
@@ -75,6 +76,9 @@ def select(arguments: list[str]) -> int:
     for name in ("prompts", "budget"):
         if not getattr(options, name):
             raise ValueError(f"--{name} is needed. See rlhf-ext select --help.")
+    if options.model is None:
+        of_writer = ("base_url", "n", "max_new_tokens", "temperature", "store")
+        refuse_unread(options, of_writer, "is for --model, which is not given: rows bring their `responses`")
     from ..active import STRATEGIES, BatchRule, LogProbs, select_for_feedback
     from ..generation import LocalGenerator
 

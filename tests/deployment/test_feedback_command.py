@@ -78,6 +78,20 @@ def test_a_bad_row_is_named_and_nothing_is_added(folder, capsys, line, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--what", "records", "--min_gold_right", "0.7"], "--min_gold_right is not for --what records"),
+        (["--what", "ratings", "--strength", "votes"], "--strength is not for --what ratings"),
+        (["--experiment", "x"], "--experiment is not for --what preferences"),
+    ],
+)
+def test_flags_that_an_export_does_not_read_are_refused(folder, capsys, arguments, words):
+    FeedbackStore("feedback.sqlite").close()
+    assert main(["feedback", "export", "--output", "x.jsonl", *arguments]) == 2
+    assert words in capsys.readouterr().err and not (folder / "x.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (["add"], "--items is needed"),
         (["invite"], "--invite is needed"),
         (["export"], "--output is needed"),
@@ -85,6 +99,7 @@ def test_a_bad_row_is_named_and_nothing_is_added(folder, capsys, line, words):
         (["dance"], "unknown action 'dance'; there are serve, add, invite, export"),
         (["--items", "missing.jsonl"], "missing.jsonl"),
         (["--model", "x"], "give them with --prompts"),
+        (["--reward", "x"], "--reward is for --model, which is not given"),
         (["--host", "192.0.2.1"], "Cannot listen on 192.0.2.1 port 8421"),
         (["--public_url", "example.org"], "should start with http"),
         (["--bogus", "1"], "--bogus"),
