@@ -90,7 +90,12 @@ def failed_annotators(overview: Overview, min_right: float = 0.7, min_asked: int
         overview ([`Overview`]): Of [`WorkQueue.overview`].
         min_right (`float`, *optional*, defaults to `0.7`): The share, in [0, 1], that has to be right.
         min_asked (`int`, *optional*, defaults to `5`): Nobody fails before as many gold questions.
+
+    Raises:
+        ValueError: If `min_right` is not in [0, 1]: with 70 for 70 % everybody would fail.
     """
+    if not 0 <= min_right <= 1:
+        raise ValueError(f"`min_right` should be in [0, 1], got {min_right}: for 70 % write 0.7.")
     return [
         one.annotator
         for one in overview.annotators

@@ -71,6 +71,8 @@ def test_the_overview_of_a_known_crowd(url):
     assert found.items["open"] + found.items["begun"] + found.items["done"] == 30 and found.items["done"] > 5
     assert failed_annotators(found, min_right=0.95, min_asked=1) == ["left"]
     assert failed_annotators(found, min_asked=100) == []
+    with pytest.raises(ValueError, match=r"`min_right` should be in \[0, 1\], got 70: for 70 % write 0.7"):
+        failed_annotators(found, 70)
     rows = found.labels["comparison"]
     assert all(len(row) == 2 and None not in row and row[0] == 0.9 for row in rows)
     assert len(rows) >= found.items["done"] and {round(row[1], 9) for row in rows} == {0.9, 0.1}
