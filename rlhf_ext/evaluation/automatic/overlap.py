@@ -66,7 +66,7 @@ class ExactMatch:
 
     Compared without case, punctuation, English articles and white space at will (Rajpurkar et al.,
     [1606.05250](https://huggingface.co/papers/1606.05250)), so an answer in a sentence does not match: ask for the bare
-    answer, or see [`TokenF1`].
+    answer, or see [`TokenF1`]. Where nothing would be left of a text ("A", "<"), it is compared as it is but for case.
 
     Args:
         column (`str`, *optional*, defaults to `"reference"`):
@@ -140,9 +140,14 @@ class TokenF1:
 
 
 def normalized(text: str) -> str:
-    """A text as SQuAD compares it: lower case, without punctuation, English articles and superfluous white space."""
+    """A text as SQuAD compares it: lower case, without punctuation, English articles and superfluous white space.
+
+    Unless nothing is left: then articles stay, and if need be punctuation, so that the choice "A" is not an empty answer, nor "<"
+    the same as ">".
+    """
     bare = "".join(letter for letter in text.lower() if letter not in punctuation)
-    return " ".join(_ARTICLES.sub(" ", bare).split())
+    forms = (_ARTICLES.sub(" ", bare), bare, text.lower())
+    return next((" ".join(form.split()) for form in forms if form.strip()), "")
 
 
 def corpus_bleu(column: str = "reference", tokenize: str = "13a") -> CorpusMetric:

@@ -45,7 +45,7 @@ def test_f1_counts_words_as_often_as_they_occur_and_takes_the_best_reference():
     # Two of two words of the answer, two of three of the reference; then one shared "no" of three.
     assert scores(TokenF1(), ["red cat", "no no no"], ["big red cat", "no"]) == pytest.approx([0.8, 0.5])
     assert scores(TokenF1(), ["red cat"], [["dog", "red cat"]]) == [1.0]
-    assert scores(TokenF1(), ["the", "x"], ["a!", "a"]) == [1.0, 0.0]
+    assert scores(TokenF1(), ["the", "x"], ["a!", "a"]) == [0.0, 0.0]
 
 
 def test_the_corpus_is_sacrebleus_corpus():
@@ -76,3 +76,11 @@ def test_rows_with_several_references_and_without_any():
 def test_a_corpus_of_empty_answers_is_0():
     for metric in (corpus_bleu(), corpus_chrf()):
         assert metric.measure(answers(["", ""], ["cat", "dog"]))[0].values == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "right"), [("A.", "A", 1), ("", "A", 0), ("The", "A", 0), ("<", ">", 0)]
+)
+def test_what_is_all_article_or_punctuation_is_no_empty_answer(answer, reference, right):
+    for metric in (ExactMatch(), TokenF1()):
+        assert metric(prompts=["?"], completions=[answer], reference=[reference]) == [right]
