@@ -19,7 +19,8 @@ def label_in(text: str, labels: Sequence[str]) -> str | None:
     """The label that an answer names; None where it names none, or more than one.
 
     A label counts where it stands as a whole word, in any case; one inside of a longer label ("spam" in "not spam") is
-    not counted for it. An answer that begins with "Label:" or the like is read like any other.
+    not counted for it. An answer that begins with "Label:" or the like is read like any other. A letter counts in its own case,
+    or where it is all of the answer: "a" is a word of English before it is the choice "A".
 
     Args:
         text (`str`):
@@ -45,7 +46,14 @@ def label_in(text: str, labels: Sequence[str]) -> str | None:
     pattern = "|".join(re.escape(label.casefold()) for label in ordered)
     by_form = {label.casefold(): label for label in labels}
     found = {by_form[form] for form in re.findall(rf"(?<!\w)(?:{pattern})(?!\w)", text.casefold())}
+    found = {label for label in found if len(label) > 1 or _is_meant(label, text)}
     return found.pop() if len(found) == 1 else None
+
+
+def _is_meant(letter: str, text: str) -> bool:
+    """Whether a text that has a letter as a word means the letter."""
+    alone = re.sub(r"\W", "", text).casefold() == letter.casefold()
+    return alone or re.search(rf"(?<!\w){re.escape(letter)}(?!\w)", text) is not None
 
 
 class Classification:

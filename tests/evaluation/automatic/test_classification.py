@@ -83,3 +83,18 @@ def test_mistakes():
         Classification(LABELS).check(cases)
     with pytest.raises(ValueError, match="reads the column 'gold', which is not there; the columns are reference"):
         Classification(LABELS, "gold").check(cases)
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("B", "B"),
+        ("(b)", "B"),
+        ("It is a B.", "B"),
+        ("I have not a clue.", None),
+        ("The answer is A: a cat.", "A"),
+        ("A or B?", None),
+    ],
+)
+def test_an_article_is_not_the_choice_a(text, label):
+    assert label_in(text, ["A", "B", "C"]) == label
