@@ -16,7 +16,7 @@ _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def identity(generator: Any, name: str) -> str:
-    """What tells a model's answers from another's: its name, and for a local model its weights as well.
+    """What tells a model's answers from another's: its name, and for a local model its weights and chat template as well.
 
     Two checkpoints often share a name, and answers of one must not be taken for those of the other. Of each tensor the
     hash takes some values and the sum of all bits, which any one changed weight changes. What the chat template is told belongs to it.
@@ -24,7 +24,11 @@ def identity(generator: Any, name: str) -> str:
     told = getattr(generator, "chat_template_kwargs", None)
     if told:
         name = f"{name} {json.dumps(told, sort_keys=True, default=str)}"
-    return f"{name}#{weights_of(generator.model)}" if isinstance(generator, LocalGenerator) else name
+    if not isinstance(generator, LocalGenerator):
+        return name
+    template = generator.tokenizer.chat_template
+    reads = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:6] if template else ""
+    return f"{name}#{weights_of(generator.model)}{reads}"
 
 
 def weights_of(model: torch.nn.Module) -> str:

@@ -1,5 +1,7 @@
 """What tells the answers of one model from those of another."""
 
+import copy
+
 import torch
 
 from rlhf_ext.generation import EndpointGenerator, LocalGenerator, ScriptedGenerator
@@ -26,3 +28,11 @@ def test_names(policy, tokenizer, tiny):
     assert model_name(EndpointGenerator("http://localhost:1/v1", "served")) == "served"
     scripted = ScriptedGenerator(["a"])
     assert model_name(scripted) == "ScriptedGenerator" and identity(scripted, "x") == "x"
+
+
+def test_another_chat_template_makes_another_model(policy, tokenizer):
+    """The same weights answer otherwise where they are asked otherwise."""
+    own = identity(LocalGenerator(policy, tokenizer), "m")
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = "{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }}{% endfor %}"
+    assert identity(LocalGenerator(policy, other), "m") != own == identity(LocalGenerator(policy, tokenizer), "m")
