@@ -93,6 +93,10 @@ def test_numbers_of_all_kinds_become_floats():
         ([1.0, [0.5, 0.5]], TypeError, r"X gave \[0.5, 0.5\] for completion 1"),
         ([1.0, "0.5"], TypeError, "X gave '0.5' for completion 1"),
         (None, TypeError, "X gave None, where a list"),
+        ({1: 0.5, 2: 0.5}, TypeError, r"X gave \{1: 0.5, 2: 0.5\}, where a list"),  # whose keys are no rewards
+        ({1.0, 2.0}, TypeError, "where a list"),  # in no order
+        (np.ones((2, 2)), TypeError, "for completion 0: a reward is one number"),
+        (torch.ones(2, 2), TypeError, "for completion 0: a reward is one number"),
     ],
 )
 def test_what_is_no_list_of_finite_numbers_is_refused(rewards, error, match):
