@@ -97,7 +97,10 @@ def sigmoid(x: Floats) -> Floats:
 
 def _histograms(columns: dict[str, Floats], bins: int = 24) -> dict[str, list[tuple[float, float]]]:
     """Outlines of histograms on common bins."""
-    edges = np.histogram_bin_edges(np.concatenate(list(columns.values())), bins)
+    both = np.concatenate(list(columns.values()))
+    if np.ptp(both) <= 1e-9 * np.abs(both).max():  # equal but for rounding, which NumPy cannot cut into bins
+        both = both.mean() + np.array([-0.5, 0.5]) * max(1.0, np.abs(both).max())
+    edges = np.histogram_bin_edges(both, bins)
     outlines = {}
     for name, values in columns.items():
         shares = np.histogram(values, edges)[0] / len(values)
