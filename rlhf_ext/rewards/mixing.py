@@ -176,6 +176,19 @@ class RewardMixer:
         normalizers = [one for one in self.normalizers.values() if one is not None]
         return bool(self.constraints) or self._by_group or any(getattr(n, "across_rows", True) for n in normalizers)
 
+    @property
+    def has_fixed_scale(self) -> bool:
+        """Whether a row's reward is the same at any time of a run and among any other rows.
+
+        It is not with `"batch"` or `"running"` normalisation, `"group"`, a learnt multiplier or a schedule, here or in a mixer within.
+        """
+        normalizers = [one for one in self.normalizers.values() if one is not None]
+        moves = self._by_group or any(getattr(one, "across_rows", True) for one in normalizers)
+        moves |= any(one.constraint.penalty is None for one in self.constraints.values())
+        moves |= any(callable(weight) for weight in self.weights.values())
+        within = [one for one in self.components.values() if isinstance(one, RewardMixer)]
+        return not moves and all(one.has_fixed_scale for one in within)
+
     def _costs(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         order = list(self.components)
         costs = [
