@@ -107,7 +107,8 @@ def rows_of(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
     for index, row in enumerate(rows):
         prompt = row.get("prompt")
         if not prompt:
-            raise ValueError(f"Row {index} has no `prompt`; it has {', '.join(row)}.")
+            there = f"it has {', '.join(row)}" if "prompt" not in row else f"it is {prompt!r}"
+            raise ValueError(f"Row {index} has no `prompt`; {there}.")
         responses, given, authors = row.get(RESPONSES), None, row.get(AUTHORS)
         if responses is None and row.get("chosen") is not None and row.get("rejected") is not None:
             responses, given = [row["chosen"], row["rejected"]], _strength(row.get("preference_strength"))

@@ -132,8 +132,14 @@ def call_all(
 
     Raises:
         TypeError, ValueError: As in [`checked_scores`], naming the function.
+        RuntimeError: If an async function is called from within an async one, for which both would wait for ever.
         Exception: Whatever a function raises, with a note that names it; those still running are cancelled.
     """
+    if any(is_async(function) for function in functions.values()) and _in_event_loop():
+        raise RuntimeError(
+            f"An async reward function calls others ({', '.join(map(repr, functions))}), of which some are async, and would wait for "
+            "itself: make it a plain function, or put all of them into one RewardMixer."
+        )
     pending: dict[str, Future] = {}
     found: dict[str, Any] = {}
     try:
@@ -197,6 +203,13 @@ def like_prompt(prompt: Prompt, completion: Completion) -> Completion:
     if is_messages(prompt) and isinstance(completion, str):
         return [{"role": "assistant", "content": completion}]
     return completion
+
+
+def _in_event_loop() -> bool:
+    try:
+        return asyncio.get_running_loop() is _event_loop(os.getpid())
+    except RuntimeError:  # there is none in this thread
+        return False
 
 
 @functools.cache

@@ -323,7 +323,8 @@ def test_mistakes_are_refused(options, error, message):
     ("rows", "message"),
     [
         ([], "There are no rows to label"),
-        ([{"responses": ["a", "b"]}], "Row 0 has no `prompt`"),
+        ([{"responses": ["a", "b"]}], "Row 0 has no `prompt`; it has responses"),
+        ([{"prompt": "", "responses": ["a", "b"]}], "Row 0 has no `prompt`; it is ''"),
         ([ROWS[0], {"prompt": "Q?"}], "Row 1 needs `responses`"),
         ([ROWS[0], {"prompt": "Q?", "responses": ["a", None]}], "Row 1: answer 1 of `responses` should be text or"),
         ([{"prompt": "Q?", "responses": "ab"}], "Row 0 needs `responses`, a list of answers"),

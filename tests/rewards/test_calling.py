@@ -78,6 +78,16 @@ def test_an_exception_of_an_async_function_says_whose_it_is():
     assert "the component 'judge'" in caught.value.__notes__[0]
 
 
+def test_an_async_function_that_calls_async_ones_is_told_so_and_does_not_hang():
+    async def outer(prompts, completions, **columns):
+        return call_all({"inner": coroutine}, inputs_of(["inner"]))["inner"]
+
+    with pytest.raises(
+        RuntimeError, match=r"calls others \('inner'\), of which some are async, and would wait for itself"
+    ):
+        call_all({"outer": outer}, inputs_of(["outer"]))
+
+
 def test_numbers_of_all_kinds_become_floats():
     rewards = [1, True, np.float32(0.5), torch.tensor(2.0), None]
     assert checked_scores("X", rewards, ["c"] * 5) == [1.0, 1.0, 0.5, 2.0, None]
