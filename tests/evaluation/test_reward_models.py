@@ -74,7 +74,17 @@ def test_accuracy_by_category_counts_a_tie_as_wrong():
     validation = validate_reward_model(Rule(lambda text: float(len(text))), data, measures=())
     assert validation.accuracy == wilson(2, 4)
     assert {name: estimate.value for name, estimate in validation.by_category.items()} == {"x": 0.5, "y": 0.5}
-    assert set(validation.estimates) == {"accuracy", "accuracy.x", "accuracy.y"}
+    assert set(validation.estimates) == {"accuracy", "accuracy.x", "accuracy.y", "unscored"}
+
+
+def test_rows_without_a_category_are_in_none():
+    found = validate_reward_model(Rule(len), pairs(["aa", "bb"], ["a", "b"], categories=["x", None]), measures=[])
+    assert list(found.by_category) == ["x"] and found.accuracy.n == 2
+
+
+def test_a_gate_on_unscored_pairs_passes_where_there_are_none():
+    found = validate_reward_model(Rule(len), pairs(["aa"] * 40, ["a"] * 40), measures=[])
+    assert Thresholds({"unscored": {"max": 0.05}}).failures(found) == []
 
 
 def test_a_reward_for_length_is_seen_as_such():

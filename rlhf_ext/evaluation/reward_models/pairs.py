@@ -19,12 +19,12 @@ def accuracy(pairs: ScoredPairs) -> Measurement:
     right = pairs.margins > 0
     groups: dict[str, list[bool]] = defaultdict(list)
     for category, is_right in zip(pairs.columns.get("category", []), right, strict=False):
-        groups[str(category)].append(bool(is_right))
+        if category is not None:
+            groups[str(category)].append(bool(is_right))
     by_category = {name: wilson(sum(group), len(group)) for name, group in sorted(groups.items())}
     overall = wilson(int(right.sum()), len(right))
     estimates = {"accuracy": overall, **{f"accuracy.{name}": found for name, found in by_category.items()}}
-    if pairs.unscored:
-        estimates["unscored"] = wilson(pairs.unscored, pairs.unscored + len(right))
+    estimates["unscored"] = wilson(pairs.unscored, pairs.unscored + len(right))
     if not by_category:
         return Measurement(estimates)
     plot = Intervals("Accuracy by category", "share of pairs", {"all": overall, **by_category}, reference=0.5)
