@@ -191,8 +191,9 @@ class EndpointGenerator:
             return index, Unanswered(str(error), attempts, *counts)
 
     def _first_token(self, answer: ChatCompletion, choices: list[str]) -> list[float]:
-        logprobs = answer.choices[0].logprobs if answer.choices else None
+        logprobs = _choice(answer).logprobs
         if not logprobs or not logprobs.content or not logprobs.content[0].top_logprobs:
+            _content(answer)  # one that has no text either says nothing about what the server can do
             raise NotImplementedError(f"{self.base_url} returned no logprobs for {self.model!r}: choices need them.")
         tokens = [(top.token.strip(), math.exp(top.logprob)) for top in logprobs.content[0].top_logprobs]
         for choice in choices:
@@ -221,13 +222,18 @@ def _stripped(choices: Sequence[str] | None) -> list[str] | None:
     return None if choices is None else check_choices([choice.strip() for choice in check_choices(choices)])
 
 
-def _content(answer: ChatCompletion) -> str:
+def _choice(answer: ChatCompletion) -> Any:
     # The client does not hold a server to the types it declares: any of these may be missing.
     if not answer.choices or len(answer.choices) != 1:
         raise Unanswered(f"the answer has {len(answer.choices or [])} choices where one was asked for")
     choice = answer.choices[0]
+    if choice.finish_reason == "content_filter" and choice.message is not None and choice.message.content is not None:
+        raise Unanswered("the endpoint's filter cut the answer off (finish_reason: 'content_filter')")
+    return choice
+
+
+def _content(answer: ChatCompletion) -> str:
+    choice = _choice(answer)
     if choice.message is None or choice.message.content is None:
         raise Unanswered(f"the answer has no content (finish_reason: {choice.finish_reason!r})")
-    if choice.finish_reason == "content_filter":
-        raise Unanswered("the endpoint's filter cut the answer off (finish_reason: 'content_filter')")
-    return choice.message.content
+    return str(choice.message.content)

@@ -173,3 +173,13 @@ def test_endpoint_addresses_hold_no_password_and_are_addresses():
     assert "hunter2" not in str(error.value)
     with pytest.raises(ValueError, match="should begin with http:// or https://, got 'localhost:8000/v1'"):
         EndpointGenerator("localhost:8000/v1", "m")
+
+
+@pytest.mark.parametrize("answer", [reply(None, "content_filter"), (200, {"id": "x", "choices": []})])
+def test_endpoint_one_answer_without_logprobs_is_no_word_on_the_server(serve, answer):
+    """A filter that speaks once must not end a job of thousands, each time that it is begun anew."""
+    fine = reply("A", logprobs=first_token(A=0.9, B=0.1))
+    server = serve(lambda body, n: answer if body["messages"][0]["content"] == "bad" else fine)
+    found = dict(EndpointGenerator(server.url, "m").each(["good", "bad", "good"], ["A", "B"]))
+    assert isinstance(found[1], Unanswered)
+    assert [found[n].logprobs for n in (0, 2)] == [pytest.approx([math.log(0.9), math.log(0.1)])] * 2
