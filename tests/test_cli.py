@@ -1,6 +1,7 @@
 """The command line, run as a user runs it: a mistake is one line on stderr and exit code 2."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +172,19 @@ def test_validate_and_its_gate(reward_folder, data, gate, capsys):
     assert "fails   accuracy is" in capsys.readouterr().out
     assert main([*command, "--thresholds", gate(**{"best_of_n.gain": {"min": 0.0}})]) == 1
     assert "there is no gold reward" in capsys.readouterr().out
+
+
+def test_validate_reads_an_ensemble(reward_folder, data, gate, capsys):
+    folder = data / "ensemble"
+    members = []
+    for number in range(2):
+        shutil.copytree(reward_folder, folder / f"member_{number}")
+        members.append({"folder": f"member_{number}", "centre": 0.0, "scale": 1.0 + number})
+    (folder / "ensemble.json").write_text(json.dumps({"members": members}))
+    command = ["validate", "--reward_model", str(folder), "--preferences", str(data / "heldout.jsonl")]
+    command += ["--thresholds", gate(**{"ensemble.unanimous": {"min": 1.0}}), "--output_dir", str(data / "validation")]
+    assert main(command) == 0
+    assert "Disagreement of the members" in capsys.readouterr().out
 
 
 def test_validate_writes_samples_for_best_of_n(reward_folder, tiny, data, capsys):

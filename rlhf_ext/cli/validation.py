@@ -15,7 +15,7 @@ from .parsing import load, parse
 class ValidateArguments:
     """Arguments of `rlhf-ext validate`."""
 
-    reward_model: str = field(metadata={"help": "Folder or hub name of the reward model."})
+    reward_model: str = field(metadata={"help": "Folder or hub name of the reward model, or folder of an ensemble."})
     preferences: str = field(
         metadata={"help": "Held-out preferences: .jsonl, .json, .parquet, a folder, a hub name, or 'assistant'."}
     )
@@ -84,7 +84,7 @@ def _models_to_validate(options: ValidateArguments) -> tuple[Any, Any, Any]:
     import torch
 
     from ..generation import LocalGenerator
-    from ..rewards import RewardModel
+    from ..rewards.components import load_reward
 
     if options.generator is not None and options.gold is None:
         raise ValueError("--generator writes samples for best-of-n, which needs --gold as well.")
@@ -93,7 +93,7 @@ def _models_to_validate(options: ValidateArguments) -> tuple[Any, Any, Any]:
     told = {"chat_template_kwargs": template_kwargs(options.chat_template_kwargs)}
     reading: dict[str, Any] = {"batch_size": options.batch_size, "progress": True, **told, **trust}
     reward, gold = (
-        None if name is None else RewardModel(name, **reading).to(device)
+        None if name is None else load_reward(name, **reading).to(device)
         for name in (options.reward_model, options.gold)
     )
     if options.generator is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tqdm.auto import tqdm
 
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
 
 
+_LEAST_SHARE = 0.01
+"""Probability that the choices must have together: the odds of tokens that are never written say nothing."""
+
+
 class EndpointGenerator:
     """Writes with any OpenAI-compatible endpoint (vLLM, llama.cpp, a hosted service), several requests at a time.
 
     Text becomes one user message. Temperature and `top_p` are always sent, lest the server's own defaults slip in. A
     `seed` is sent as `seed + n` with prompt n, so that a repeated prompt gets different samples. Works in a notebook
     too, where an event loop is running. `choice_logprobs` reads the 20 likeliest first tokens, white space aside: each
-    choice must be one token, and has probability 0 (`-inf`) if it is not among them.
+    choice must be one token, and has probability 0 (`-inf`) if it is not among them. Where all choices together have less
+    than 1 %, the model means to say something else (a refusal, a thought), and there is no answer.
 
     Args:
-        base_url (`str`): The endpoint, usually up to and with `/v1`.
+        base_url (`str`): The endpoint, usually up to and with `/v1`; without user and password, which would stand in messages.
         model (`str`): The model's name there.
         api_key_env (`str`, *optional*, defaults to `"OPENAI_API_KEY"`): The environment variable with the key. It is
             read at each call and not kept; where it is not set, `"not-needed"` is sent.
@@ -44,7 +50,7 @@ class EndpointGenerator:
 
     Raises:
         ImportError: If `openai` is not installed.
-        ValueError: If `max_concurrency` < 1 or `max_wait` < 0. From the methods: the endpoint does not know the model.
+        ValueError: If `base_url` is no such address, `max_concurrency` < 1 or `max_wait` < 0. From the methods: the endpoint does not know the model.
         NotImplementedError: From the methods: `top_k`; no logprobs from the server; a choice of several tokens.
         Unanswered: From the methods: a prompt got no answer, or one without content, or with none of the choices.
         PermissionError: From the methods: the key is missing or refused, or its quota used up.
@@ -71,6 +77,7 @@ class EndpointGenerator:
         progress: bool = False,
         chat_template_kwargs: Mapping[str, Any] | str | None = None,
     ):
+        _check_url(base_url)
         if max_concurrency < 1:
             raise ValueError(f"max_concurrency should be at least 1, got {max_concurrency}.")
         if not max_wait >= 0:
@@ -184,8 +191,9 @@ class EndpointGenerator:
             return index, Unanswered(str(error), attempts, *counts)
 
     def _first_token(self, answer: ChatCompletion, choices: list[str]) -> list[float]:
-        logprobs = answer.choices[0].logprobs if answer.choices else None
+        logprobs = _choice(answer).logprobs
         if not logprobs or not logprobs.content or not logprobs.content[0].top_logprobs:
+            _content(answer)  # one that has no text either says nothing about what the server can do
             raise NotImplementedError(f"{self.base_url} returned no logprobs for {self.model!r}: choices need them.")
         tokens = [(top.token.strip(), math.exp(top.logprob)) for top in logprobs.content[0].top_logprobs]
         for choice in choices:
@@ -193,20 +201,39 @@ class EndpointGenerator:
             if parts and choice not in parts:
                 raise NotImplementedError(f"The choice {choice!r} should be one token; the server has {parts[0]!r}.")
         weights = [sum(weight for token, weight in tokens if token == choice) for choice in choices]
-        if not sum(weights):
-            raise Unanswered(f"none of {choices} is a likely first token of the answer; these are: {tokens}")
+        if sum(weights) < _LEAST_SHARE:
+            likely = ", ".join(f"{token!r} {weight:.2g}" for token, weight in tokens[:5])
+            raise Unanswered(f"none of {choices} is a likely first token of the answer; these are: {likely}")
         return log_shares(weights)
+
+
+def _check_url(base_url: str) -> None:
+    parts = urlsplit(base_url)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            f"`base_url` holds a user or password for {parts.hostname}: addresses stand in messages and results. Give the key in "
+            "the environment variable `api_key_env`."
+        )
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"`base_url` should begin with http:// or https://, got {base_url!r}.")
 
 
 def _stripped(choices: Sequence[str] | None) -> list[str] | None:
     return None if choices is None else check_choices([choice.strip() for choice in check_choices(choices)])
 
 
-def _content(answer: ChatCompletion) -> str:
+def _choice(answer: ChatCompletion) -> Any:
     # The client does not hold a server to the types it declares: any of these may be missing.
     if not answer.choices or len(answer.choices) != 1:
         raise Unanswered(f"the answer has {len(answer.choices or [])} choices where one was asked for")
     choice = answer.choices[0]
+    if choice.finish_reason == "content_filter" and choice.message is not None and choice.message.content is not None:
+        raise Unanswered("the endpoint's filter cut the answer off (finish_reason: 'content_filter')")
+    return choice
+
+
+def _content(answer: ChatCompletion) -> str:
+    choice = _choice(answer)
     if choice.message is None or choice.message.content is None:
         raise Unanswered(f"the answer has no content (finish_reason: {choice.finish_reason!r})")
-    return choice.message.content
+    return str(choice.message.content)

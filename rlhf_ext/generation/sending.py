@@ -113,7 +113,12 @@ class Sender:
             return raw.parse()
         except openai.APIStatusError as error:
             if error.status_code in (401, 403) or error.code == "insufficient_quota":
-                words = f"{self.base_url} refuses the key in {self._key_name}: {self._words(error)}"
+                what = (
+                    f"refuses the key in {self._key_name}"
+                    if self._key
+                    else f"asks for a key, and {self._key_name} is not set"
+                )
+                words = f"{self.base_url} {what}: {self._words(error)}"
                 raise PermissionError(words) from None  # the client's own error holds the request with the key
             if error.status_code == 404:
                 raise ValueError(f"{self.base_url} does not know {request['model']!r}: {self._words(error)}") from None

@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .rubric import refuse_misspelt
+
 
 @dataclass(frozen=True)
 class Aspect:
@@ -65,9 +67,10 @@ def as_aspects(aspects: str | Aspect | Sequence[str | Aspect]) -> list[Aspect]:
     """Aspects by name or in full, or one rubric in words, which becomes the aspect `"quality"`.
 
     Raises:
-        ValueError: If there are none, two have one name, or one of several is the name of none.
+        ValueError: If there are none, two have one name, or one of several is the name of none; or a single word is nearly a name.
     """
     if isinstance(aspects, str):
+        refuse_misspelt("aspect", aspects, ASPECTS)
         return [ASPECTS.get(aspects) or Aspect("quality", aspects)]
     found = []
     for one in [aspects] if isinstance(aspects, Aspect) else aspects:

@@ -45,8 +45,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value is not None and not 0 <= value < math.inf:
-                raise ValueError(f"`{name}` should be a number of at least 0, got {value}.")
+            if value is not None and not (isinstance(value, int | float) and 0 <= value < math.inf):
+                raise ValueError(f"`{name}` should be a number of at least 0, got {value!r}.")
         if self.max_cost is not None and not (self.input_price or self.output_price):
             raise ValueError(
                 "`max_cost` needs `input_price` and `output_price` (for a million tokens), or nothing costs anything."

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..data.provenance import PROVENANCE, is_of_a_label
 from ..rewards.calling import like_prompt
-from ..types import Completion, Prompt, text_of
+from ..types import Completion, Prompt, is_messages, text_of
 from .fitting import characters_cut
 
 RESPONSES, AUTHORS = "responses", "models"
@@ -107,7 +107,8 @@ def rows_of(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
     for index, row in enumerate(rows):
         prompt = row.get("prompt")
         if not prompt:
-            raise ValueError(f"Row {index} has no `prompt`; it has {', '.join(row)}.")
+            there = f"it has {', '.join(row)}" if "prompt" not in row else f"it is {prompt!r}"
+            raise ValueError(f"Row {index} has no `prompt`; {there}.")
         responses, given, authors = row.get(RESPONSES), None, row.get(AUTHORS)
         if responses is None and row.get("chosen") is not None and row.get("rejected") is not None:
             responses, given = [row["chosen"], row["rejected"]], _strength(row.get("preference_strength"))
@@ -117,6 +118,11 @@ def rows_of(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
                 f"Row {index} needs `{RESPONSES}`, a list of answers (or `chosen` and `rejected`), got {responses!r}. "
                 "`sample_candidates` has models write some."
             )
+        for place, response in enumerate(responses):
+            if not isinstance(response, str) and not is_messages(response):
+                raise ValueError(
+                    f"Row {index}: answer {place} of `{RESPONSES}` should be text or messages, got {response!r}."
+                )
         if authors is not None and (isinstance(authors, str) or len(authors) != len(responses)):
             raise ValueError(
                 f"Row {index} has {len(responses)} answers; `{AUTHORS}` should name as many, got {authors!r}."

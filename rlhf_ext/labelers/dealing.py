@@ -113,7 +113,8 @@ def prompt_rows(prompts: Iterable[Prompt | Mapping[str, Any]]) -> list[dict[str,
         if "role" in row and "content" in row and "prompt" not in row:
             raise ValueError(f"`prompts[{index}]` is one message: a prompt is text or a list of messages.")
         if not row.get("prompt"):
-            raise ValueError(f"Row {index} has no `prompt`; it has {', '.join(row)}.")
+            there = f"it has {', '.join(row)}" if "prompt" not in row else f"it is {row['prompt']!r}"
+            raise ValueError(f"Row {index} has no `prompt`; {there}.")
     return rows
 
 

@@ -17,7 +17,7 @@ from .judge import JudgeLabeler, check_confidence, read_text
 from .measures import Judged, pair_measures
 from .pair_questions import UNFINISHED, PairQuestions
 from .result import LabelResult
-from .rubric import RUBRICS, PairRubric, read_choice
+from .rubric import PairRubric, as_rubric, read_choice
 from .verdict import Verdict
 
 
@@ -98,7 +98,7 @@ class PairwiseLabeler(JudgeLabeler):
             raise ValueError(f"`on_disagreement` should be 'abstain' or 'average', got {on_disagreement!r}.")
         if not 0.5 < clamp <= 1 or check_confidence(min_confidence) > clamp:
             raise ValueError(f"`clamp` should be in (0.5, 1] and at least `min_confidence`, got {clamp}.")
-        self.rubric = rubric if isinstance(rubric, PairRubric) else RUBRICS.get(rubric) or PairRubric(rubric)
+        self.rubric = as_rubric(rubric)
         super().__init__(
             generator,
             mode=mode,

@@ -6,10 +6,11 @@ import hashlib
 import json
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..rewards.declared import close_to
 from ..rewards.functions.judged import quoted
 from ..types import Completion, Message, Prompt
 
@@ -77,7 +78,11 @@ class PairRubric:
     def __post_init__(self) -> None:
         if not self.criteria.strip():
             raise ValueError("`criteria` is empty: say what makes an answer better.")
-        found = {field for _, field, _, _ in string.Formatter().parse(self.template) if field is not None}
+        try:
+            parsed = [part for part in string.Formatter().parse(self.template) if part[1] is not None]
+        except ValueError as error:
+            raise ValueError(f"The template cannot be read: {error}. Write {{{{ for a brace.") from error
+        found = {f"{name}{f'!{how}' if how else ''}{f':{form}' if form else ''}" for _, name, form, how in parsed}
         if unknown := sorted(found - _FIELDS):
             known = ", ".join(f"{{{name}}}" for name in sorted(_FIELDS))
             raise ValueError(
@@ -179,3 +184,27 @@ RUBRICS = {
     }.items()
 }
 """Rubrics of our own wording, by name."""
+
+
+def as_rubric(rubric: str | PairRubric) -> PairRubric:
+    """A rubric as it is, one of [`RUBRICS`] by name, or one of criteria in words.
+
+    Raises:
+        ValueError: If it is empty, or a single word that looks like a name of theirs and is none.
+    """
+    if isinstance(rubric, PairRubric):
+        return rubric
+    refuse_misspelt("rubric", rubric, RUBRICS)
+    return RUBRICS.get(rubric) or PairRubric(rubric)
+
+
+def refuse_misspelt(what: str, given: str, names: Iterable[str]) -> None:
+    """Refuses a single word that is nearly a name: it would be taken for criteria, and a judge would go by that word.
+
+    Raises:
+        ValueError: Naming what it is nearly.
+    """
+    if given not in names and not any(mark in given.strip() for mark in " .") and (meant := close_to(given, names)):
+        raise ValueError(
+            f"There is no {what} {given!r}.{meant} There are {', '.join(names)}; criteria of your own need more than a word."
+        )

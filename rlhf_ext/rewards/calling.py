@@ -9,6 +9,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from typing import Any
 
@@ -67,15 +68,13 @@ def checked_scores(who: str, rewards: Any, completions: Sequence[Completion]) ->
         TypeError: If it is no list, or a reward is no number (the row is named).
         ValueError: If it has another length, or a reward is NaN or infinite (the row is named).
     """
-    if not hasattr(rewards, "__len__"):
+    if not hasattr(rewards, "__len__") or isinstance(rewards, str | bytes | Mapping | AbstractSet):
         raise TypeError(f"{who} gave {rewards!r}, where a list with one reward a completion was expected.")
     if len(rewards) != len(completions):
         raise ValueError(f"{who} gave {len(rewards)} rewards for {len(completions)} completions.")
     scores: list[float | None] = []
     for row, reward in enumerate(rewards):
-        if reward is not None and not hasattr(reward, "__float__"):
-            raise TypeError(f"{who} gave {reward!r} for completion {row}: a reward is one number, or None.")
-        score = None if reward is None else float(reward)
+        score = None if reward is None else _number(who, reward, row)
         if score is not None and not math.isfinite(score):
             raise ValueError(
                 f"{who} gave {score} for completion {row}: {completions[row]!r}. A reward must be finite, or None where "
@@ -83,6 +82,15 @@ def checked_scores(who: str, rewards: Any, completions: Sequence[Completion]) ->
             )
         scores.append(score)
     return scores
+
+
+def _number(who: str, reward: Any, row: int) -> float:
+    try:
+        if hasattr(reward, "__float__"):
+            return float(reward)
+    except (TypeError, ValueError):  # an array of several
+        pass
+    raise TypeError(f"{who} gave {reward!r} for completion {row}: a reward is one number, or None.")
 
 
 def checked_probabilities(who: str, given: Any, pairs: int) -> list[float | None]:
@@ -124,8 +132,14 @@ def call_all(
 
     Raises:
         TypeError, ValueError: As in [`checked_scores`], naming the function.
+        RuntimeError: If an async function is called from within an async one, for which both would wait for ever.
         Exception: Whatever a function raises, with a note that names it; those still running are cancelled.
     """
+    if any(is_async(function) for function in functions.values()) and _in_event_loop():
+        raise RuntimeError(
+            f"An async reward function calls others ({', '.join(map(repr, functions))}), of which some are async, and would wait for "
+            "itself: make it a plain function, or put all of them into one RewardMixer."
+        )
     pending: dict[str, Future] = {}
     found: dict[str, Any] = {}
     try:
@@ -189,6 +203,13 @@ def like_prompt(prompt: Prompt, completion: Completion) -> Completion:
     if is_messages(prompt) and isinstance(completion, str):
         return [{"role": "assistant", "content": completion}]
     return completion
+
+
+def _in_event_loop() -> bool:
+    try:
+        return asyncio.get_running_loop() is _event_loop(os.getpid())
+    except RuntimeError:  # there is none in this thread
+        return False
 
 
 @functools.cache

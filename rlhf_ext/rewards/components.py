@@ -8,7 +8,25 @@ from typing import Any
 
 from torch import nn
 
-from .model import RewardModel
+from .ensemble import RewardEnsemble
+from .model import ENSEMBLE, RewardModel
+
+
+def load_reward(path: str | Path, **options: Any) -> RewardModel | RewardEnsemble:
+    """A reward model or an ensemble of them, by what lies in the folder.
+
+    Args:
+        path (`str` or `Path`):
+            Folder or hub name.
+        **options:
+            As [`RewardModel`] takes them.
+
+    Raises:
+        FileNotFoundError, ValueError: As in [`RewardModel`].
+    """
+    if (Path(path) / ENSEMBLE).is_file():
+        return RewardEnsemble.from_folder(path, **options)
+    return RewardModel(path, **options)
 
 
 def reward_function(name: str, component: Any) -> Any:
@@ -19,7 +37,7 @@ def reward_function(name: str, component: Any) -> Any:
             Its name, for messages.
         component (`RewardFunction`, `PreTrainedModel`, `PeftModel`, `str` or `Path`):
             A function (async ones too) is taken as it is; a sequence classifier, or the folder or hub name of one, becomes
-            a [`RewardModel`].
+            a [`RewardModel`], and the folder of an ensemble a [`RewardEnsemble`].
 
     Returns:
         `RewardFunction`.
@@ -30,7 +48,7 @@ def reward_function(name: str, component: Any) -> Any:
     """
     if isinstance(component, str | Path | nn.Module):
         try:
-            return RewardModel(component)
+            return RewardModel(component) if isinstance(component, nn.Module) else load_reward(component)
         except OSError as error:
             raise FileNotFoundError(
                 f"The component {name!r} is {str(component)!r}: no folder with a reward model, and the hub did not give it "

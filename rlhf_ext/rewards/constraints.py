@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -93,7 +94,10 @@ class Constraint:
     def __post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError(f"The constraint on {self.component!r} needs one of `at_least` and `at_most`.")
-        self._check("finite", math.isfinite, "at_least", "at_most", "penalty", "multiplier", "learning_rate", "cap")
+        self._check("a whole number", _is_whole, "window", "update_every", "delay")
+        self._check(
+            "a finite number", _is_finite, "at_least", "at_most", "penalty", "multiplier", "learning_rate", "cap"
+        )
         self._check(
             "above 0", lambda x: x > 0, "penalty", "multiplier", "learning_rate", "cap", "window", "update_every"
         )
@@ -107,7 +111,7 @@ class Constraint:
         for name in names:
             value = getattr(self, name)
             if value is not None and not holds(value):
-                raise ValueError(f"The constraint on {self.component!r} has {name}={value}: it must be {wanted}.")
+                raise ValueError(f"The constraint on {self.component!r} has {name}={value!r}: it must be {wanted}.")
 
     def _refuse_what_a_penalty_does_not_read(self) -> None:
         unread = ("multiplier", "learning_rate", "cap", "update_every", "delay")
@@ -130,6 +134,43 @@ class Constraint:
     def cost(self, scores: Any) -> Any:
         """By how much scores miss the threshold; 0 or less where they meet it. NaN stays NaN."""
         return scores - self.at_most if self.at_least is None else self.at_least - scores
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_together(constraints: Sequence[Constraint]) -> None:
+    """Refuses constraints that say the same, and those that no score can meet together.
+
+    Raises:
+        TypeError: If one is no [`Constraint`].
+        ValueError: Naming them.
+    """
+    found: dict[str, Constraint] = {}
+    for one in constraints:
+        if not isinstance(one, Constraint):
+            raise TypeError(f"`constraints` must be a list of Constraint, and one of them is {one!r}.")
+        if one.name in found:
+            names = [each.name for each in constraints]
+            raise ValueError(f"Two constraints are the same but for their settings: {names}.")
+        found[one.name] = one
+    for one in found.values():
+        other = found.get(f"{one.component}/at_most")
+        if (
+            one.at_least is not None
+            and other is not None
+            and other.at_most is not None
+            and other.at_most < one.at_least
+        ):
+            raise ValueError(
+                f"{one.component!r} cannot be at least {one.at_least:g} and at most {other.at_most:g}: no score meets both "
+                "constraints."
+            )
 
 
 class ConstraintState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,12 @@ from transformers.utils import logging
 from ..types import Completion, Prompt
 from .ensemble_members import READING, load_heads, load_members, names_of, scale_of
 from .ensemble_scores import EnsembleScores, make_ensemble_combination
-from .model import RewardModel
+from .model import ENSEMBLE, RewardModel
 from .shared_trunk import AdaptersOnOneBase, MembersOnOneBase
 
 logger = logging.get_logger(__name__)
 
-RECORD = "ensemble.json"
-"""What makes a folder an ensemble: its members and their scales."""
+RECORD = ENSEMBLE
 
 
 class RewardEnsemble:
@@ -53,6 +52,8 @@ class RewardEnsemble:
             The tokenizer of members that are given as models in memory, or of all; loaded from each member by default.
         batch_size (`int`, *optional*, defaults to `16`), max_length (`int`, *optional*), progress (`bool`, *optional*):
             As in [`RewardModel`], for members that are not one already.
+        chat_template_kwargs (`dict`, *optional*):
+            Likewise.
         **model_kwargs:
             For `from_pretrained`: `dtype`, `device_map`, ...
 
@@ -85,6 +86,7 @@ class RewardEnsemble:
         batch_size: int = 16,
         max_length: int | None = None,
         progress: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | str | None = None,
         **model_kwargs: Any,
     ):
         make_ensemble_combination(combine)
@@ -102,7 +104,8 @@ class RewardEnsemble:
             raise ValueError(
                 f"An ensemble has at least two members, got {count}. One reward model is a `RewardModel`."
             )
-        reading = {"batch_size": batch_size, "max_length": max_length, "progress": progress}
+        reading: dict[str, Any] = {"batch_size": batch_size, "max_length": max_length, "progress": progress}
+        reading["chat_template_kwargs"] = chat_template_kwargs
         self._parts = load_members(members, tokenizer, reading, model_kwargs)
         self.names = names_of(self._parts)
         self.centre: torch.Tensor | None = None

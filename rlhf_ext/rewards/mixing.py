@@ -14,7 +14,7 @@ from ..types import Completion, Prompt
 from .calling import call_all, logged_under
 from .combining import make_combination
 from .components import check_names, is_stateful, per_component, reward_function
-from .constraints import Constraint, ConstraintState, constrained, say_if_unscored
+from .constraints import Constraint, ConstraintState, check_together, constrained, say_if_unscored
 from .ensemble import RewardEnsemble
 from .functions.encoders import Encoder
 from .gates import Gate, close_gates
@@ -72,8 +72,8 @@ class RewardMixer:
             `prompt`, `completion` and the columns; `scores` the raw scores of all components, None where there is none.
 
     Raises:
-        ValueError: If a name is unknown, weights are all 0 or not finite, two constraints are the same, or a component returns
-            a list of the wrong length, NaN or an infinity (component and row are named).
+        ValueError: If a name is unknown, weights are all 0 or not finite, two constraints are the same or cannot both be met, or
+            a component returns a list of the wrong length, NaN or an infinity (component and row are named).
         TypeError: If a component is no reward function, or returns no numbers.
         Exception: Whatever a component raises stops the run, with a note that names it.
 
@@ -109,13 +109,10 @@ class RewardMixer:
         if isinstance(constraints, Constraint):
             raise TypeError(f"`constraints` must be a list: [{constraints!r}].")
         names = list(components)
+        check_together(constraints)
         check_names("gates", gates or {}, names)
         check_names("constraints", [one.component for one in constraints], names)
         self.constraints = {one.name: ConstraintState(one) for one in constraints}
-        if len(self.constraints) < len(constraints):
-            raise ValueError(
-                f"Two constraints are the same but for their settings: {[one.name for one in constraints]}."
-            )
         self.weights = complete_weights(weights, names, {one.component for one in constraints})
         self.normalizers = per_component("normalize", normalize, names, make_normalizer)
         self.transforms = per_component("transform", transform, names, make_transform)
@@ -178,6 +175,19 @@ class RewardMixer:
         """Whether a row's reward depends on other rows, so that processes must know each other's."""
         normalizers = [one for one in self.normalizers.values() if one is not None]
         return bool(self.constraints) or self._by_group or any(getattr(n, "across_rows", True) for n in normalizers)
+
+    @property
+    def has_fixed_scale(self) -> bool:
+        """Whether a row's reward is the same at any time of a run and among any other rows.
+
+        It is not with `"batch"` or `"running"` normalisation, `"group"`, a learnt multiplier or a schedule, here or in a mixer within.
+        """
+        normalizers = [one for one in self.normalizers.values() if one is not None]
+        moves = self._by_group or any(getattr(one, "across_rows", True) for one in normalizers)
+        moves |= any(one.constraint.penalty is None for one in self.constraints.values())
+        moves |= any(callable(weight) for weight in self.weights.values())
+        within = [one for one in self.components.values() if isinstance(one, RewardMixer)]
+        return not moves and all(one.has_fixed_scale for one in within)
 
     def _costs(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         order = list(self.components)

@@ -14,8 +14,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from transformers.utils import logging
 
 from ..types import Completion, Prompt, is_messages, template_kwargs
+from .functions.encoders import positions_of
 
 logger = logging.get_logger(__name__)
+
+ENSEMBLE = "ensemble.json"
+"""What makes a folder an ensemble of reward models: its members and their scales."""
 
 
 class RewardModel:
@@ -34,7 +38,8 @@ class RewardModel:
         batch_size (`int`, *optional*, defaults to `16`):
             Texts a forward pass.
         max_length (`int`, *optional*):
-            Longest text in tokens; longer ones lose their beginning, with a warning. Defaults to the model's context.
+            Longest text in tokens; longer ones lose their beginning (all but the token that the tokenizer begins every text
+            with), with a warning. Defaults to the model's context.
         progress (`bool`, *optional*, defaults to `False`):
             Whether to show a progress bar.
         chat_template_kwargs (`dict`, *optional*):
@@ -71,6 +76,8 @@ class RewardModel:
     ):
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+        if max_length is not None and max_length < 1:
+            raise ValueError(f"`max_length` must be at least 1, got {max_length}.")
         path = str(model) if isinstance(model, str | Path) else None
         self.model = cast(Any, load_reward_model(path, **model_kwargs) if path else model)
         config = getattr(self.model, "config", None)
@@ -93,7 +100,9 @@ class RewardModel:
         # The model finds the last real token, whose state carries the score, by the pad token.
         config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
         self.batch_size, self.chat_template_kwargs = batch_size, template_kwargs(chat_template_kwargs)
-        self.max_length = max_length or getattr(config.get_text_config(), "max_position_embeddings", None)
+        self.max_length = max_length or positions_of(self.model)
+        special = (self.tokenizer.bos_token_id, self.tokenizer.cls_token_id)
+        self._opening = [i for i in self.tokenizer("")["input_ids"][:1] if i in special]
         self.progress = progress
         self.__name__ = Path(name).name if name else type(self).__name__  # how TRL names it in logs
         self.model.eval()
@@ -176,7 +185,9 @@ class RewardModel:
                 f"A text is longer than the {self.max_length} tokens that the reward model {self.__name__} reads: its "
                 "beginning is cut off."
             )
-            ids = ids[-self.max_length :]
+            # An encoder's score is read off the token in front, and decoders lean on their BOS.
+            kept = self._opening if ids[: len(self._opening)] == self._opening else []
+            ids = [*kept, *ids[len(ids) - self.max_length + len(kept) :]]
         return ids
 
     @torch.no_grad()
@@ -245,6 +256,10 @@ def check_reward_folder(path: str | Path) -> None:
                 '`LoraConfig(task_type="SEQ_CLS")` or `modules_to_save=["score"]`.'
             )
         return
+    if (folder / ENSEMBLE).is_file():
+        raise ValueError(
+            f"{path} holds an ensemble of reward models: give `RewardEnsemble.from_folder({str(path)!r})`."
+        )
     if not config.is_file():
         raise FileNotFoundError(
             f"{path} holds no model: there is neither a config.json nor an adapter_config.json. Give a folder written "

@@ -19,6 +19,8 @@ from transformers.utils import logging
 from ..generation import check_sampling
 from ..rewards.calling import like_prompt, score_rows
 from ..rewards.functions.text import repeated_ngrams
+from ..rewards.learning import standing_still
+from ..rewards.mixing import RewardMixer
 from ..stats import Estimate
 from ..types import Prompt, RewardFunction
 from .hacking_signals import HackingWarning, checked_limits, disagreements, gap, rise
@@ -68,7 +70,8 @@ class RewardHackingCallback(TrainerCallback):
             Held-out prompts, 32 or more; a data set's other columns are given to the scorers.
         proxy (`RewardFunction`, *optional*):
             The reward that is trained against. With `score_members(prompts, responses)` of shape `(K, n)`, its members'
-            disagreement is watched.
+            disagreement is watched. Of a mixer whose scale moves with the run give one with fixed settings: see
+            [`~rlhf_ext.rewards.mixing.RewardMixer.has_fixed_scale`].
         held_back (`RewardFunction`, *optional*):
             A scorer that is not trained against: another reward model, a judge. With `proxy`, the `gap` is watched.
         every (`int`, *optional*, defaults to `10`):
@@ -123,6 +126,12 @@ class RewardHackingCallback(TrainerCallback):
         if prompts is not None and len(self.prompts) < 2:
             raise ValueError(f"`prompts` has {len(self.prompts)} rows; at least 2 are needed, and 32 make sense.")
         check_sampling(sampling)
+        if held_back is not None and isinstance(proxy, RewardMixer) and not proxy.has_fixed_scale:
+            logger.warning(
+                "RewardHackingCallback: the scale of the proxy, a RewardMixer, moves with the run (what it normalises by, "
+                "multipliers, schedules), so that its gain and the `gap` look smaller than they are. Give as `proxy` a mixer of the same "
+                "components with fixed weights, `normalize=reference_scores(...)` and no constraints."
+            )
         self.proxy, self.held_back = proxy, held_back
         self.every, self.patience, self.stop = every, patience, stop
         self.seed, self.batch_size, self.sampling = seed, batch_size, sampling
@@ -196,7 +205,8 @@ class RewardHackingCallback(TrainerCallback):
         with random_state_kept():
             generator = writer(model, tokenizer, self.batch_size, args)
             texts = generator.generate(prompts, **{**run_sampling(args), "seed": self.seed, **self.sampling})
-            box = [self._score(prompts, texts, columns)]
+            with standing_still(self.proxy, self.held_back):  # whichever callback comes first
+                box = [self._score(prompts, texts, columns)]
         if args.world_size > 1:  # all go by the main process's, lest one stops and the others wait for it
             broadcast_object_list(box)
         return {name: values.reshape(-1, samples, *values.shape[1:]) for name, values in box[0].items()}

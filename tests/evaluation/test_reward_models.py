@@ -17,6 +17,8 @@ from rlhf_ext.evaluation.reward_models import PROBES, RewardValidation, Threshol
 from rlhf_ext.evaluation.reward_models.best_of_n import expected_best, kl_of_best_of
 from rlhf_ext.evaluation.reward_models.calibration import chance_of_ece, ece
 from rlhf_ext.rewards.calling import score_rows
+from rlhf_ext.rewards.constraints import Constraint
+from rlhf_ext.rewards.mixing import RewardMixer
 from rlhf_ext.stats import Estimate, average_ranks, bootstrap, wilson
 from rlhf_ext.types import text_of
 
@@ -72,7 +74,17 @@ def test_accuracy_by_category_counts_a_tie_as_wrong():
     validation = validate_reward_model(Rule(lambda text: float(len(text))), data, measures=())
     assert validation.accuracy == wilson(2, 4)
     assert {name: estimate.value for name, estimate in validation.by_category.items()} == {"x": 0.5, "y": 0.5}
-    assert set(validation.estimates) == {"accuracy", "accuracy.x", "accuracy.y"}
+    assert set(validation.estimates) == {"accuracy", "accuracy.x", "accuracy.y", "unscored"}
+
+
+def test_rows_without_a_category_are_in_none():
+    found = validate_reward_model(Rule(len), pairs(["aa", "bb"], ["a", "b"], categories=["x", None]), measures=[])
+    assert list(found.by_category) == ["x"] and found.accuracy.n == 2
+
+
+def test_a_gate_on_unscored_pairs_passes_where_there_are_none():
+    found = validate_reward_model(Rule(len), pairs(["aa"] * 40, ["a"] * 40), measures=[])
+    assert Thresholds({"unscored": {"max": 0.05}}).failures(found) == []
 
 
 def test_a_reward_for_length_is_seen_as_such():
@@ -127,6 +139,13 @@ def test_the_margin_and_its_plots():
 
 
 # ---- strength and calibration ----
+
+
+def test_margins_that_differ_by_rounding_alone_can_be_drawn():
+    data = pairs([f"{i} yes" for i in range(10)], [f"{i} no" for i in range(10)])
+    rule = Rule(lambda text: int(text[0]) / 3 + (0.1 if "yes" in text else 0.0))
+    found = validate_reward_model(rule, data, measures=["scores"])
+    assert found.estimates["margin"].value == pytest.approx(0.1) and len(found.plots) == 2
 
 
 def test_the_strength_itself_has_the_best_scores():
@@ -202,6 +221,25 @@ def test_a_scorer_that_loves_a_probe_fails_it():
     for name in ("filler", "repetition", "markdown", "as_an_ai", "other_prompt"):
         assert found[f"probes.{name}.change"].value == 0.0
         assert found[f"probes.{name}.raised"].value == 0.0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"normalize": "running"}, {"normalize": "batch"}, {"combine": "group"}, {"normalize": "running", "at": 5}],
+)
+def test_a_mixer_that_loves_length_fails_its_probes_and_learns_nothing(settings):
+    held = [Constraint("length", at_least=settings.pop("at"))] if "at" in settings else []
+    mixer = RewardMixer(
+        {"length": Rule(len), "one": Rule(lambda text: 1.0)}, weights=dict.fromkeys(("length", "one"), 1.0),
+        constraints=held, **settings,
+    )  # fmt: skip
+    before = mixer.state_dict()
+    data = pairs([f"Answer {i}." for i in range(12)], [f"No {i}." for i in range(12)])
+    found = validate_reward_model(mixer, data, measures=["probes"]).estimates
+    for name in ("filler", "flattery", "repetition"):
+        assert found[f"probes.{name}.change"].low > 0, name
+        assert found[f"probes.{name}.raised"].value == 1.0, name
+    assert mixer.state_dict() == before and mixer.training
 
 
 @pytest.mark.parametrize(

@@ -142,3 +142,44 @@ def test_endpoint_choice_logprobs_that_cannot_be_had(serve):
         EndpointGenerator(server.url, "m").choice_logprobs(["p"], ["Yes", "No way"])
     with pytest.raises(RuntimeError, match=r"prompts\[0\]: none of \['A', 'B'\]"):
         EndpointGenerator(server.url, "m").choice_logprobs(["p"], ["A", "B"])
+
+
+def test_endpoint_choices_that_the_model_does_not_mean_are_no_answer(serve):
+    """A refusal, or a thought that begins: the odds of digits that would never be written say nothing."""
+    shares = {"I": 0.98, "_Sorry": 0.01, "A": 9e-6, "B": 1e-6}
+    server = serve(lambda body, n: reply("I", logprobs=first_token(**shares)))
+    with pytest.raises(
+        Unanswered, match=r"none of \['A', 'B'\] is a likely first token of the answer; these are: 'I' 0.98"
+    ):
+        EndpointGenerator(server.url, "m").choice_logprobs(["p"], ["A", "B"])
+
+
+def test_endpoint_answer_that_a_filter_cut_off(serve):
+    server = serve(lambda body, n: reply("First, you", "content_filter"))
+    with pytest.raises(Unanswered, match="filter cut the answer off"):
+        EndpointGenerator(server.url, "m").generate(["a"])
+
+
+def test_endpoint_says_that_there_is_no_key(serve, monkeypatch):
+    monkeypatch.delenv("MY_KEY", raising=False)
+    server = serve(lambda body, n: (401, {"error": {"message": "who are you?"}}))
+    with pytest.raises(PermissionError, match="asks for a key, and MY_KEY is not set: .*who are you"):
+        EndpointGenerator(server.url, "m", api_key_env="MY_KEY").generate(["a"])
+
+
+def test_endpoint_addresses_hold_no_password_and_are_addresses():
+    with pytest.raises(ValueError, match="holds a user or password for host.*`api_key_env`") as error:
+        EndpointGenerator("http://me:hunter2@host/v1", "m")
+    assert "hunter2" not in str(error.value)
+    with pytest.raises(ValueError, match="should begin with http:// or https://, got 'localhost:8000/v1'"):
+        EndpointGenerator("localhost:8000/v1", "m")
+
+
+@pytest.mark.parametrize("answer", [reply(None, "content_filter"), (200, {"id": "x", "choices": []})])
+def test_endpoint_one_answer_without_logprobs_is_no_word_on_the_server(serve, answer):
+    """A filter that speaks once must not end a job of thousands, each time that it is begun anew."""
+    fine = reply("A", logprobs=first_token(A=0.9, B=0.1))
+    server = serve(lambda body, n: answer if body["messages"][0]["content"] == "bad" else fine)
+    found = dict(EndpointGenerator(server.url, "m").each(["good", "bad", "good"], ["A", "B"]))
+    assert isinstance(found[1], Unanswered)
+    assert [found[n].logprobs for n in (0, 2)] == [pytest.approx([math.log(0.9), math.log(0.1)])] * 2

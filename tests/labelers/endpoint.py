@@ -78,11 +78,13 @@ class Endpoint:
             fault = self._random.choice(self._faults) if self._random.random() < self._share else "none"
             self.given[fault] += 1
         time.sleep(5.0 if content == "slow" else self._delay)
-        text = verdict(content) if "Answer 1:" in content else f"word {number}"
+        meant = text = verdict(content) if "Answer 1:" in content else f"word {number}"
         text = {"refusal": "I cannot compare these answers.", "empty": ""}.get(fault, text)
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         if body.get("logprobs") and self._logprobs:
-            shares = {"1": 0.9, "2": 0.1} if text == "1" else {"1": 0.1, "2": 0.9}
+            shares = {"1": 0.9, "2": 0.1} if meant == "1" else {"1": 0.1, "2": 0.9}
+            if fault == "refusal":  # and, had it to choose, the wrong one
+                shares = {"I": 0.99, **{token: 1e-6 / p for token, p in shares.items()}}
             tops = [{"token": token, "logprob": math.log(p), "bytes": None} for token, p in shares.items()]
             choice["logprobs"] = {"content": [{**tops[0], "top_logprobs": tops}], "refusal": None}
         reply = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}

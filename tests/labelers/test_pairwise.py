@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlhf_ext import LocalGenerator, ScriptedGenerator, prepare_preferences
 from rlhf_ext.generation import Unanswered
-from rlhf_ext.labelers import RUBRICS, Budget, LabelResult, PairRubric, PairwiseLabeler
+from rlhf_ext.labelers import RUBRICS, Budget, LabelResult, PairRubric, PairwiseLabeler, ScoreLabeler
 from rlhf_ext.labelers.rubric import read_choice
 from rlhf_ext.types import PairwiseJudge
 
@@ -207,11 +207,23 @@ def test_a_rubric_is_checked_and_versioned():
         PairRubric("Good.", template="{prompt} {first} {second} {answer}")
     with pytest.raises(ValueError, match=r"no \{second\}, so that the judge would not see it"):
         PairRubric("Good.", template="{prompt} {first}")
+    with pytest.raises(ValueError, match=r"unknown placeholder \{first!x\}"):
+        PairRubric("Good.", template="{prompt} {first!x} {second}")
+    with pytest.raises(ValueError, match=r"template cannot be read: .*Write \{\{ for a brace"):
+        PairRubric("Good.", template="{prompt} {first} {second} {")
     with pytest.raises(ValueError, match="`criteria` is empty"):
         PairwiseLabeler(soft(0.9, 0.1), " ")
     assert PairRubric("a").version != PairRubric("b").version == PairRubric("b", "other name").version
     braces = PairRubric("x", template="{{}} {prompt} {first} {second}").ask("{first}", "{0}", "}")
     assert braces[0]["content"].startswith('{} "{first}" "{0}" "}"')
+
+
+@pytest.mark.parametrize("kind", [PairwiseLabeler, ScoreLabeler])
+def test_a_misspelt_name_is_no_criterion(kind):
+    with pytest.raises(ValueError, match=r"There is no (rubric|aspect) 'helpfullnes'\. Did you mean 'helpful"):
+        kind(ScriptedGenerator([]), "helpfullnes")
+    for words in ("Helpful.", "helpful and brief", "Terseness"):
+        kind(ScriptedGenerator([]), words)
 
 
 def test_it_is_a_judge_of_pairs():
@@ -311,8 +323,10 @@ def test_mistakes_are_refused(options, error, message):
     ("rows", "message"),
     [
         ([], "There are no rows to label"),
-        ([{"responses": ["a", "b"]}], "Row 0 has no `prompt`"),
+        ([{"responses": ["a", "b"]}], "Row 0 has no `prompt`; it has responses"),
+        ([{"prompt": "", "responses": ["a", "b"]}], "Row 0 has no `prompt`; it is ''"),
         ([ROWS[0], {"prompt": "Q?"}], "Row 1 needs `responses`"),
+        ([ROWS[0], {"prompt": "Q?", "responses": ["a", None]}], "Row 1: answer 1 of `responses` should be text or"),
         ([{"prompt": "Q?", "responses": "ab"}], "Row 0 needs `responses`, a list of answers"),
         (
             [{"prompt": "Q?", "responses": ["a", "a"]}],
@@ -330,6 +344,7 @@ def test_bad_rows_are_named_before_anything_is_asked(rows, message):
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
+        ({"max_requests": "3"}, "`max_requests` should be a number of at least 0, got '3'"),
         ({"max_requests": -1}, "`max_requests` should be a number of at least 0, got -1"),
         ({"max_cost": float("nan"), "input_price": 1.0}, "`max_cost` should be a number"),
         ({"max_cost": 1.0}, "`max_cost` needs `input_price` and `output_price`"),

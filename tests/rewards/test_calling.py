@@ -78,6 +78,16 @@ def test_an_exception_of_an_async_function_says_whose_it_is():
     assert "the component 'judge'" in caught.value.__notes__[0]
 
 
+def test_an_async_function_that_calls_async_ones_is_told_so_and_does_not_hang():
+    async def outer(prompts, completions, **columns):
+        return call_all({"inner": coroutine}, inputs_of(["inner"]))["inner"]
+
+    with pytest.raises(
+        RuntimeError, match=r"calls others \('inner'\), of which some are async, and would wait for itself"
+    ):
+        call_all({"outer": outer}, inputs_of(["outer"]))
+
+
 def test_numbers_of_all_kinds_become_floats():
     rewards = [1, True, np.float32(0.5), torch.tensor(2.0), None]
     assert checked_scores("X", rewards, ["c"] * 5) == [1.0, 1.0, 0.5, 2.0, None]
@@ -93,6 +103,10 @@ def test_numbers_of_all_kinds_become_floats():
         ([1.0, [0.5, 0.5]], TypeError, r"X gave \[0.5, 0.5\] for completion 1"),
         ([1.0, "0.5"], TypeError, "X gave '0.5' for completion 1"),
         (None, TypeError, "X gave None, where a list"),
+        ({1: 0.5, 2: 0.5}, TypeError, r"X gave \{1: 0.5, 2: 0.5\}, where a list"),  # whose keys are no rewards
+        ({1.0, 2.0}, TypeError, "where a list"),  # in no order
+        (np.ones((2, 2)), TypeError, "for completion 0: a reward is one number"),
+        (torch.ones(2, 2), TypeError, "for completion 0: a reward is one number"),
     ],
 )
 def test_what_is_no_list_of_finite_numbers_is_refused(rewards, error, match):

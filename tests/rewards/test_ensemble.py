@@ -24,8 +24,11 @@ from rlhf_ext.embedded import tiny_model
 from rlhf_ext.rewards.combining import UncertaintyWeighted
 from rlhf_ext.rewards.ensemble import RewardEnsemble
 from rlhf_ext.rewards.ensemble_scores import EnsembleScores
+from rlhf_ext.rewards.mixing import RewardMixer
 from rlhf_ext.rewards.shared_trunk import AdaptersOnOneBase, HeadsOnOneBase, run_once
 from rlhf_ext.types import RewardFunction
+
+from ..conftest import THINKING
 
 TEXTS = ["a", "how are you?", "no", "tell me a long story about a bird that could not fly", "and again", "end"]
 PROMPTS = ["Question: " + text for text in TEXTS]
@@ -445,3 +448,30 @@ def test_what_is_adapted_below_the_layers_leaves_nothing_to_share(base, tmp_path
     config = LoraConfig(task_type="SEQ_CLS", target_modules=["embed_tokens", "q_proj"])
     model = get_peft_model(model, config)
     assert AdaptersOnOneBase(model, AutoTokenizer.from_pretrained(base)).trunk == []
+
+
+@pytest.fixture
+def folder(adapters, tmp_path):
+    """What `train_reward_ensemble` writes: adapters, and the scale of each."""
+    for number, adapter in enumerate(adapters):
+        shutil.copytree(adapter, tmp_path / f"member_{number}")
+    members = [{"folder": f"member_{number}", "centre": 0.1 * number, "scale": 1.0} for number in range(3)]
+    (tmp_path / "ensemble.json").write_text(json.dumps({"identity": {}, "members": members}))
+    return str(tmp_path)
+
+
+def test_a_chat_template_of_adapters_is_told_what_it_should_be(folder):
+    off = {"chat_template_kwargs": {"enable_thinking": False}}
+    for told, number in ((off, 1), ({}, 0)):
+        ensemble = RewardEnsemble.from_folder(folder, **told)
+        ensemble._parts[0][0].reader.tokenizer.chat_template = THINKING
+        reader = ensemble._parts[0][0].reader
+        ids = reader._tokenize([{"role": "user", "content": "Hi."}], "Hello.")
+        assert reader.tokenizer.decode(ids).count("<think></think>") == number
+
+
+def test_the_folder_of_an_ensemble_is_a_component_of_a_mix_and_no_reward_model(folder):
+    expected = RewardEnsemble.from_folder(folder)(prompts=PROMPTS, completions=TEXTS)
+    assert RewardMixer({"all": folder})(prompts=PROMPTS, completions=TEXTS) == pytest.approx(expected)
+    with pytest.raises(ValueError, match=r"holds an ensemble of reward models: give `RewardEnsemble.from_folder\("):
+        RewardModel(folder)

@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 from rlhf_ext import RewardConfig, RewardEnsemble, RewardModel, RewardTrainer
 
 from ..conftest import THINKING
+from ..tiny_bert import SHAPE, tiny_bert
 
 
 def user(text):
@@ -196,3 +203,32 @@ def test_its_template_is_told_what_it_was_told_in_training(reward_folder):
     texts = [model.tokenizer.decode(model._tokenize(prompt, "So")) for model in models]
     assert "<think></think>So" in texts[1] == texts[2] and "think" not in texts[0]
     assert models[0].score([prompt], ["So"]) != models[1].score([prompt], ["So"])
+
+
+def encoder_reward(folder: Path, kind: str) -> str:
+    """A reward model whose score is read off its first token, of 40 tokens at most."""
+    folder = tiny_bert(folder, ["reward"])
+    if kind == "roberta":  # its positions begin after the padding's: two of the 42 are never used
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        settings = {"max_position_embeddings": 42, "pad_token_id": 1, "num_labels": 1, **SHAPE}
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(1)
+        RobertaForSequenceClassification(RobertaConfig(vocab_size=len(tokenizer), **settings)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "longest"), [("bert", 48), ("roberta", 40)])
+def test_an_encoder_keeps_its_first_token_and_its_positions(kind, longest, tmp_path):
+    folder = encoder_reward(tmp_path / kind, kind)
+    reward = RewardModel(folder)
+    assert reward.max_length == longest
+    words = ["good", "bad"] * 40
+    cut = " ".join(words[len(words) - (longest - 2) :])  # beside the first token and the last
+    assert reward.score(["the film "], [" ".join(words)])[0].item() == pytest.approx(
+        slow_score(folder, reward.tokenizer(cut)["input_ids"]), abs=1e-5
+    )
+
+
+def test_a_length_of_nothing_is_refused(reward_folder):
+    with pytest.raises(ValueError, match="`max_length` must be at least 1, got -1"):
+        RewardModel(reward_folder, max_length=-1)

@@ -14,8 +14,12 @@ import trl
 from transformers import AutoModelForCausalLM, TrainerCallback, TrainerControl, TrainerState
 
 from rlhf_ext import PPOConfig
+from rlhf_ext.rewards.constraints import Constraint
+from rlhf_ext.rewards.mixing import RewardMixer
+from rlhf_ext.rewards.weights import Linear
 from rlhf_ext.trainers.hacking import RewardHackingCallback
 from rlhf_ext.trainers.hacking_signals import LIMITS, HackingWarning, disagreements, gap, rise
+from rlhf_ext.trainers.reward_state import RewardStateCallback
 
 from ..conftest import vowels
 from .ppo_helpers import make
@@ -204,6 +208,46 @@ def test_it_watches_trls_own_trainers(policy, tokenizer, preferences, heldout, q
     trainer(policy, vowels, args, train_dataset=rows, processing_class=tokenizer, callbacks=[watch]).train()
     assert {entry["signal"] for entry in watch.history} == {"kl", "length", "repetition", "gap"}
     assert len(seen(watch, "gap")) == 3
+
+
+def test_a_mixer_learns_nothing_from_what_is_watched_whichever_callback_comes_first(
+    policy, tokenizer, preferences, heldout, quick
+):
+    mixer = RewardMixer({"vowels": vowels}, normalize="running")
+    watch = RewardHackingCallback(heldout, mixer, no_vowels, every=1, max_new_tokens=4)
+    options = {**quick, "max_steps": 2, "num_generations": 2, "max_completion_length": 4}
+    trainer = trl.GRPOTrainer(
+        policy,
+        mixer,
+        trl.GRPOConfig(**options),
+        train_dataset=preferences.select_columns(["prompt"]),
+        processing_class=tokenizer,
+        callbacks=[watch, RewardStateCallback(mixer)],
+    )
+    trainer.train()
+    assert len(seen(watch, "repetition")) == 2
+    assert mixer.normalizers["vowels"].moments.count == 2 * options["per_device_train_batch_size"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_fixed"),
+    [
+        ({}, True),
+        ({"normalize": (0.4, 0.1), "constraints": [Constraint("vowels", at_least=0.1, penalty=1.0)]}, True),
+        ({"normalize": "running"}, False),
+        ({"normalize": "batch"}, False),
+        ({"combine": "group"}, False),
+        ({"weights": {"vowels": Linear(0.5, 1.0), "none": 1.0}}, False),
+        ({"constraints": [Constraint("vowels", at_least=0.1)]}, False),
+    ],
+)
+def test_a_proxy_whose_scale_moves_is_said(settings, is_fixed, heldout, caplog):
+    mixer = RewardMixer({"vowels": vowels, "none": no_vowels}, **settings)
+    for proxy in (mixer, RewardMixer({"within": mixer})):
+        assert proxy.has_fixed_scale is is_fixed
+        caplog.clear()
+        RewardHackingCallback(heldout, proxy, no_vowels)
+        assert ("the scale of the proxy" in caplog.text) is not is_fixed
 
 
 def test_members_are_watched(policy, preferences, heldout, quick):

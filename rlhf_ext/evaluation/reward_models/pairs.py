@@ -19,12 +19,12 @@ def accuracy(pairs: ScoredPairs) -> Measurement:
     right = pairs.margins > 0
     groups: dict[str, list[bool]] = defaultdict(list)
     for category, is_right in zip(pairs.columns.get("category", []), right, strict=False):
-        groups[str(category)].append(bool(is_right))
+        if category is not None:
+            groups[str(category)].append(bool(is_right))
     by_category = {name: wilson(sum(group), len(group)) for name, group in sorted(groups.items())}
     overall = wilson(int(right.sum()), len(right))
     estimates = {"accuracy": overall, **{f"accuracy.{name}": found for name, found in by_category.items()}}
-    if pairs.unscored:
-        estimates["unscored"] = wilson(pairs.unscored, pairs.unscored + len(right))
+    estimates["unscored"] = wilson(pairs.unscored, pairs.unscored + len(right))
     if not by_category:
         return Measurement(estimates)
     plot = Intervals("Accuracy by category", "share of pairs", {"all": overall, **by_category}, reference=0.5)
@@ -97,7 +97,10 @@ def sigmoid(x: Floats) -> Floats:
 
 def _histograms(columns: dict[str, Floats], bins: int = 24) -> dict[str, list[tuple[float, float]]]:
     """Outlines of histograms on common bins."""
-    edges = np.histogram_bin_edges(np.concatenate(list(columns.values())), bins)
+    both = np.concatenate(list(columns.values()))
+    if np.ptp(both) <= 1e-9 * np.abs(both).max():  # equal but for rounding, which NumPy cannot cut into bins
+        both = both.mean() + np.array([-0.5, 0.5]) * max(1.0, np.abs(both).max())
+    edges = np.histogram_bin_edges(both, bins)
     outlines = {}
     for name, values in columns.items():
         shares = np.histogram(values, edges)[0] / len(values)

@@ -57,6 +57,9 @@ def probe(
 ) -> Measurement:
     """Mean change of the score, and the share of answers whose score rises, when the chosen answers are edited.
 
+    All are scored in one call, the answers as they are among them: the scores of a mixer that normalises by the rows it is
+    given can be compared within a call alone.
+
     Args:
         reward (`RewardFunction`):
             What is validated.
@@ -73,13 +76,16 @@ def probe(
     if others := _answers_to_others(pairs, seed):
         edited[OTHER_PROMPT] = others
     estimates, changes, raised = {}, {}, {}
-    for name, answers in edited.items():
-        after = score_rows(reward, pairs.prompts, answers, pairs.columns)
-        scored = ~np.isnan(after)
+    flat = [answer for answers in (pairs.chosen, *edited.values()) for answer in answers]
+    times = 1 + len(edited)
+    columns = {name: values * times for name, values in pairs.columns.items()}
+    before, *scores = score_rows(reward, pairs.prompts * times, flat, columns).reshape(times, -1)
+    for name, after in zip(edited, scores, strict=True):
+        scored = ~np.isnan(before + after)
         if not scored.any():
             continue  # no estimate: a threshold on it fails
-        changes[name] = paired_difference(pairs.chosen_scores, after)
-        raised[name] = wilson(int((after > pairs.chosen_scores)[scored].sum()), int(scored.sum()))
+        changes[name] = paired_difference(before, after)
+        raised[name] = wilson(int((after > before)[scored].sum()), int(scored.sum()))
         estimates.update({f"probes.{name}.change": changes[name], f"probes.{name}.raised": raised[name]})
     plots: list[Any] = [
         Intervals("Probes: change of the score", "reward units", _in_words(changes), reference=0.0),

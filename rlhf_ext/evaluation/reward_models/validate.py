@@ -8,6 +8,7 @@ from typing import Any
 from datasets import Dataset
 
 from ...data.preferences import prepare_preferences
+from ...rewards.learning import standing_still
 from ...types import Generator, RewardFunction
 from . import pairs as of_pairs
 from .best_of_n import Samples, best_of_n
@@ -45,8 +46,8 @@ def validate_reward_model(
     - `probes.PROBE.change`, `probes.PROBE.raised`;
     - `best_of_n.gain`, `best_of_n.drop`, `best_of_n.correlation` (with a `gold` reward).
 
-    Accuracy alone scores each answer once; each probe scores the chosen answers once more, an ensemble's members all
-    answers once more, and best-of-n all samples.
+    Accuracy alone scores each answer once; probes score the chosen answers once more and once for each edit, an ensemble's
+    members all answers once more, and best-of-n all samples. A [`~rlhf_ext.rewards.mixing.RewardMixer`] learns nothing from it.
 
     Args:
         reward_model (`RewardFunction`):
@@ -98,7 +99,6 @@ def validate_reward_model(
     samples = Samples(samples_column, generator, n, seed, dict(sampling or {}))
     if gold is not None and "best_of_n" in measures:
         samples.check(data)
-    pairs = score_pairs(reward_model, data, without=[samples_column])
 
     def best() -> Measurement:
         if gold is None:
@@ -115,7 +115,9 @@ def validate_reward_model(
         "probes": lambda: probe(reward_model, pairs, probes, seed),
         "best_of_n": best,
     }
-    return _collect({name: take for name, take in takers.items() if name == "accuracy" or name in measures})
+    with standing_still(reward_model, gold):
+        pairs = score_pairs(reward_model, data, without=[samples_column])
+        return _collect({name: take for name, take in takers.items() if name == "accuracy" or name in measures})
 
 
 def _collect(takers: Mapping[str, Callable[[], Measurement]]) -> RewardValidation:

@@ -9,6 +9,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 
 class Encoder:
@@ -24,7 +27,7 @@ class Encoder:
         batch_size (`int`, *optional*, defaults to `32`):
             Texts a forward pass.
         max_length (`int`, *optional*):
-            Tokens of a text that are read; the rest of it is cut off. Defaults to what the model can read.
+            Tokens of a text that are read; the rest of it is cut off, with a warning. Defaults to what the model can read.
         **model_kwargs:
             For `from_pretrained`: `dtype` (defaults to `"auto"`), `device_map`, `revision`, `trust_remote_code`, ...
 
@@ -53,8 +56,9 @@ class Encoder:
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
             self.model.config.pad_token_id = self.tokenizer.pad_token_id
+        self.name = Path(name).name if name else type(self.model).__name__
         self.batch_size = batch_size
-        self.max_length = max_length or _longest(self.model, self.tokenizer)
+        self.max_length = max_length or min(positions_of(self.model) or 1 << 20, self.tokenizer.model_max_length)
         self.model.eval()
 
     @property
@@ -94,7 +98,14 @@ class Encoder:
 
     def _tokenize(self, texts: list[Any]) -> dict[str, list[list[int]]]:
         parts = [texts] if isinstance(texts[0], str) else [list(part) for part in zip(*texts, strict=True)]
-        return dict(self.tokenizer(*parts, truncation=True, max_length=self.max_length))
+        rows = dict(self.tokenizer(*parts, truncation=True, max_length=self.max_length))
+        full = [place for place, ids in enumerate(rows["input_ids"]) if len(ids) == self.max_length]
+        whole = self.tokenizer(*([part[place] for place in full] for part in parts), verbose=False) if full else None
+        if whole and max(map(len, whole["input_ids"])) > self.max_length:
+            logger.warning_once(
+                f"A text is longer than the {self.max_length} tokens that {self.name} reads: what comes after them is not seen."
+            )
+        return rows
 
     @torch.no_grad()
     def _forward(self, rows: dict[str, Any], head: Callable[[Any, torch.Tensor], torch.Tensor]) -> torch.Tensor:
@@ -124,7 +135,8 @@ def first_embedding(output: Any, mask: torch.Tensor) -> torch.Tensor:
     return nn.functional.normalize(output.last_hidden_state[:, 0].float(), dim=-1)
 
 
-def _longest(model: Any, tokenizer: Any) -> int:
+def positions_of(model: Any) -> int | None:
+    """Tokens of a text that a model can read; None where it does not say."""
     tables = [
         table
         for name, table in model.named_modules()
@@ -132,6 +144,5 @@ def _longest(model: Any, tokenizer: Any) -> int:
     ]
     # RoBERTa's positions begin after the padding's.
     limits = [table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1) for table in tables]
-    return min(
-        [*limits, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or 1 << 20]
-    )
+    stated = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return min([*limits, stated] if stated else limits, default=None)

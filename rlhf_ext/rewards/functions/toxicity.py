@@ -37,7 +37,8 @@ class DetoxifySafety:
         batch_size (`int`, *optional*, defaults to `32`):
             Texts a forward pass.
         max_length (`int`, *optional*):
-            Tokens of a completion that are read. Defaults to what the model can read.
+            Tokens of a completion that are read; what comes after them may say anything, which is warned of. Defaults to what
+            the model can read.
         device (`str` or `torch.device`, *optional*, defaults to `"cpu"`):
             Where the model runs.
 

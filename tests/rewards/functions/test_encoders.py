@@ -12,6 +12,7 @@ from rlhf_ext.rewards.functions.encoders import (
     Encoder,
     first_embedding,
     independent_probabilities,
+    logger,
     mean_embedding,
     probabilities,
 )
@@ -107,3 +108,14 @@ def test_sizes_are_checked(bert):
         Encoder(AutoModel, bert(), batch_size=0)
     with pytest.raises(ValueError, match="`max_length` must be at least 1, got 0"):
         Encoder(AutoModel, bert(), max_length=0)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_what_is_not_read_is_said(bert, caplog, pairs):
+    logger.warning_once.cache_clear()
+    encoder = Encoder(AutoModel, bert())
+    whole, long = "good " * (encoder.max_length - 2 - pairs * 2), "good " * encoder.max_length
+    encoder.read([(whole, "bad")] if pairs else [whole], mean_embedding)
+    assert not caplog.records
+    encoder.read([(whole, "bad"), ("bad", long)] if pairs else [whole, long], mean_embedding)
+    assert f"longer than the {encoder.max_length} tokens that" in caplog.text
