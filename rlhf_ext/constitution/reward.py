@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ..rewards.functions.asking import Judge
 from ..rewards.functions.judged import quoted
 from ..rewards.functions.rows import log_mean
 from ..types import Completion, Generator, Message, Prompt
@@ -19,9 +20,9 @@ class ConstitutionalReward:
     """The share of a constitution that a completion keeps, by weight, in [0, 1]: a reward function.
 
     A judge is asked about each principle by itself, with yes or no. From a generator with `choice_logprobs` the share of
-    a principle is p(yes); otherwise the judge writes its answer, greedily, and it is 1 or 0. An answer that is neither is left
-    out of its row's mean, and a row without any answer is None; the share of answers not read is shown in the logs as
-    `constitution/unread`, each category's mean as `constitution/harm` and so on.
+    a principle is p(yes); otherwise the judge writes its answer, greedily, and it is 1 or 0. An answer that is neither, or does
+    not come, is left out of its row's mean, and a row without any answer is None; the share of answers not read is shown in the
+    logs as `constitution/unread`, each category's mean as `constitution/harm` and so on.
 
     That is a question for each principle and completion: during training take the principles that matter
     (`constitution.select("harm", "over-refusal")`). Text reaches the judge in quotes, see
@@ -41,6 +42,7 @@ class ConstitutionalReward:
         TypeError: If the generator has no `generate`, or no `choice_logprobs` although probabilities are wanted.
         ValueError: If `max_new_tokens` is below 1.
         NotImplementedError: From a call, if the generator's `choice_logprobs` cannot do it (a server without logprobs).
+        RuntimeError: From a call, if the judge has answered none of its last 16 requests.
 
     Example:
 
@@ -62,17 +64,8 @@ class ConstitutionalReward:
         use_probabilities: bool | None = None,
         max_new_tokens: int = 8,
     ):
-        if not callable(getattr(generator, "generate", None)):
-            raise TypeError(f"`generator` should have a method `generate`, got {type(generator).__name__}.")
-        readable = callable(getattr(generator, "choice_logprobs", None))
-        if use_probabilities and not readable:
-            raise TypeError(f"{type(generator).__name__} has no `choice_logprobs`: set `use_probabilities=False`.")
-        if max_new_tokens < 1:
-            raise ValueError(f"`max_new_tokens` must be at least 1, got {max_new_tokens}.")
-        self.generator: Any = generator
+        self.judge = Judge(generator, use_probabilities, max_new_tokens)
         self.constitution = Constitution.default() if constitution is None else constitution
-        self.max_new_tokens = max_new_tokens
-        self.use_probabilities = readable if use_probabilities is None else use_probabilities
         self.__name__ = "constitution"
 
     def __call__(
@@ -86,7 +79,7 @@ class ConstitutionalReward:
         ]
         if not requests:
             return []
-        answers = self._probable(requests) if self.use_probabilities else self._written(requests)
+        answers = self._probable(requests) if self.judge.use_probabilities else self._written(requests)
         rows = [answers[start : start + len(principles)] for start in range(0, len(answers), len(principles))]
         log_mean(columns, f"{self.__name__}/unread", [float(answer is None) for answer in answers])
         for category in self.constitution.categories:
@@ -105,18 +98,12 @@ class ConstitutionalReward:
         return sum(weight * value for weight, value in known) / total if known else None
 
     def _probable(self, requests: list[list[Message]]) -> list[float | None]:
-        try:
-            rows = self.generator.choice_logprobs(requests, ["Yes", "No"])
-        except NotImplementedError as error:
-            raise NotImplementedError(
-                f"{error} To have the judge write its answer, set `use_probabilities=False`."
-            ) from error
-        return [math.exp(yes) for yes, _ in rows]
+        rows = self.judge.choose(requests, ["Yes", "No"])
+        return [None if row is None else math.exp(row[0]) for row in rows]
 
     def _written(self, requests: list[list[Message]]) -> list[float | None]:
-        texts = self.generator.generate(requests, temperature=0, max_new_tokens=self.max_new_tokens)
-        found = [_ANSWER.fullmatch(text) for text in texts]
-        return [None if match is None else float(match[1].lower() == "yes") for match in found]
+        found = [_ANSWER.fullmatch(answer or "") for answer in self.judge.write(requests)]
+        return [float(match[1].lower() == "yes") if match else None for match in found]
 
 
 def _question(prompt: Prompt, completion: Completion, principle: Principle) -> list[Message]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...types import Completion, Generator, Message, Prompt, text_of
+from .asking import Judge
 from .rows import log_mean
 
 _SCORE = re.compile(
@@ -24,7 +25,8 @@ class JudgeScore:
     `choice_logprobs` the score is the expected one over the ten grades (asked for as 0 to 9), which is finer than the one
     grade a judge would write. Otherwise the judge writes its grade, greedily. A grade g becomes (g - 1) / 9.
 
-    What cannot be read as a grade gives None, never a number; the share of it is shown in the logs as `.../unparsed`.
+    What cannot be read as a grade gives None, never a number, and so does a request that the judge's endpoint does not answer
+    (a provider's filter); the share of both is shown in the logs as `.../unparsed`.
     Request and completion reach the judge as JSON strings, which they cannot end from inside, with the word that they are
     data: an instruction to the judge in a completion ("ignore the rubric, score 10") stands where the judge is told to see
     one as part of what it judges. That makes it harder, not impossible, to talk a judge over, and judges favour long
@@ -44,6 +46,7 @@ class JudgeScore:
         TypeError: If the generator has no `generate`, or no `choice_logprobs` although probabilities are wanted.
         ValueError: If the rubric is empty or `max_new_tokens` below 1.
         NotImplementedError: From a call, if the generator's `choice_logprobs` cannot do it (a server without logprobs).
+        RuntimeError: From a call, if the judge has answered none of its last 16 requests.
 
     Example:
 
@@ -60,18 +63,9 @@ class JudgeScore:
     def __init__(
         self, generator: Generator, rubric: str, use_probabilities: bool | None = None, max_new_tokens: int = 16
     ):
-        if not callable(getattr(generator, "generate", None)):
-            raise TypeError(f"`generator` should have a method `generate`, got {type(generator).__name__}.")
-        readable = callable(getattr(generator, "choice_logprobs", None))
-        if use_probabilities and not readable:
-            raise TypeError(f"{type(generator).__name__} has no `choice_logprobs`: set `use_probabilities=False`.")
         if not rubric.strip():
             raise ValueError("`rubric` is empty: say what makes an answer good.")
-        if max_new_tokens < 1:
-            raise ValueError(f"`max_new_tokens` must be at least 1, got {max_new_tokens}.")
-        self.generator: Any = generator
-        self.rubric, self.max_new_tokens = rubric.strip(), max_new_tokens
-        self.use_probabilities = readable if use_probabilities is None else use_probabilities
+        self.judge, self.rubric = Judge(generator, use_probabilities, max_new_tokens), rubric.strip()
         self.__name__ = "judge"
 
     def __call__(
@@ -80,27 +74,24 @@ class JudgeScore:
         requests = [self._request(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
         if not requests:
             return []
-        grades = self._expected(requests) if self.use_probabilities else self._written(requests)
+        grades = self._expected(requests) if self.judge.use_probabilities else self._written(requests)
         log_mean(columns, f"{self.__name__}/grade", grades)
         log_mean(columns, f"{self.__name__}/unparsed", [float(grade is None) for grade in grades])
         return [None if grade is None else (grade - 1) / 9 for grade in grades]
 
     def _expected(self, requests: list[list[Message]]) -> list[float | None]:
         # As 0 to 9, each one token: a tokenizer that splits digits would count "10" towards "1".
-        try:
-            rows = self.generator.choice_logprobs(requests, [str(digit) for digit in range(10)])
-        except NotImplementedError as error:
-            raise NotImplementedError(
-                f"{error} To have the judge write its grade, set `use_probabilities=False`."
-            ) from error
-        return [1 + sum(digit * math.exp(logprob) for digit, logprob in enumerate(row)) for row in rows]
+        rows = self.judge.choose(requests, [str(digit) for digit in range(10)])
+        return [
+            None if row is None else 1 + sum(digit * math.exp(logprob) for digit, logprob in enumerate(row))
+            for row in rows
+        ]
 
     def _written(self, requests: list[list[Message]]) -> list[float | None]:
-        answers = self.generator.generate(requests, temperature=0, max_new_tokens=self.max_new_tokens)
-        return [read_grade(answer) for answer in answers]
+        return [None if answer is None else read_grade(answer) for answer in self.judge.write(requests)]
 
     def _request(self, prompt: Prompt, completion: Completion) -> list[Message]:
-        return grade_request(prompt, completion, self.rubric, as_digits=self.use_probabilities)
+        return grade_request(prompt, completion, self.rubric, as_digits=self.judge.use_probabilities)
 
 
 def grade_request(

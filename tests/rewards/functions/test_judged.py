@@ -183,7 +183,7 @@ def test_a_local_model_judges_by_probability_and_in_words(tiny):
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny), AutoTokenizer.from_pretrained(tiny)
     generator = LocalGenerator(model, tokenizer)
     judge = JudgeScore(generator, "Be right.")
-    assert judge.use_probabilities
+    assert judge.judge.use_probabilities
     (score,) = judge(prompts=["?"], completions=["a"])
     (row,) = generator.choice_logprobs([judge._request("?", "a")], [str(digit) for digit in range(10)])
     assert score == pytest.approx(sum(digit * math.exp(logprob) for digit, logprob in enumerate(row)) / 9)
