@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .feedback_items import read_items
-from .parsing import load, parse
+from .parsing import existing, load, parse
 from .writers import WriterArguments, generator_of
 
 _HELP = """\
@@ -200,7 +200,7 @@ def _export(arguments: list[str]) -> None:
 
     if not options.output:
         raise ValueError("--output is needed: a file ending in .jsonl or .parquet.")
-    store = FeedbackStore(options.database)
+    store = FeedbackStore(existing(options.database))
     settings: dict[str, Any] = {}
     if options.what == "outcomes":
         settings = {"experiment": options.experiment}
