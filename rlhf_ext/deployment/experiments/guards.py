@@ -14,6 +14,9 @@ from ...stats import (
     rate_confidence_sequence,
 )
 
+IN_UNITS = frozenset({"seconds", "ttft", "completion_tokens"})
+"""The gateway's own metrics that are no rates, see [`~rlhf_ext.deployment.gateway.canaries`]."""
+
 
 @dataclass(frozen=True)
 class Guard:
@@ -73,6 +76,10 @@ class Guard:
             0 < self.quantile < 1 and self.at_most is not None and not self.against_control
         ):
             raise ValueError(f"`quantile` of the guard on {self.metric!r} goes with `at_most` alone, in (0, 1).")
+        if self.rate and self.quantile is None and self.metric in IN_UNITS:
+            raise ValueError(
+                f"The guard on {self.metric!r} bounds a mean that is no rate: set `rate` to False, or bound a `quantile`."
+            )
         if self.rate and self.quantile is None and not self.against_control and not 0 <= bounds[0] <= 1:
             raise ValueError(
                 f"The guard on {self.metric!r} bounds a rate, in [0, 1], by {bounds[0]:g}; set `rate` to False for values of other units."
