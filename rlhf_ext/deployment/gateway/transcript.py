@@ -22,6 +22,8 @@ class Transcript:
         self.first: float | None = None
         """When the first text came."""
         self.finish_reasons: dict[int, str] = {}
+        self.begun: set[int] = set()
+        """Choices that there was a part of."""
         self.usage: dict[str, Any] | None = None
         self._parts: dict[int, list[str]] = {}
 
@@ -79,6 +81,7 @@ class Transcript:
             index = choice.get("index") or 0
             if not isinstance(index, int):
                 raise broken(self.backend, "sent a choice without its number")
+            self.begun.add(index)
             if isinstance(choice.get("finish_reason"), str):
                 self.finish_reasons[index] = choice["finish_reason"]
             inner = choice.get(where)

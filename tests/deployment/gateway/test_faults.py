@@ -100,6 +100,21 @@ def test_an_answer_of_another_shape(start, stub, filters, stream, choice):
     assert (row.status, row.error) == (502, "upstream_error")
 
 
+def test_half_of_two_choices_is_no_whole_answer(start, stub):
+    shown = {"id": "up-1", "object": "chat.completion.chunk", "created": 1, "model": "stub"}
+    first = [(0, {"content": "a"}, None), (1, {"content": "b"}, None), (0, {}, "stop")]
+    stub._parts = lambda body, path: [
+        {**shown, "choices": [{"index": index, "delta": delta, "finish_reason": reason}]}
+        for index, delta, reason in first
+    ]
+    gateway = start(stub, FAST)
+    _, _, text = gateway.post("/v1/chat/completions", gateway.chat(stream=True, n=2))
+    assert "before its answer was whole" in text and "[DONE]" not in text
+    first.append((1, {}, "stop"))
+    _, _, text = gateway.post("/v1/chat/completions", gateway.chat(stream=True, n=2))
+    assert "error" not in text and "[DONE]" in text
+
+
 def test_no_model_server_at_all(start):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
