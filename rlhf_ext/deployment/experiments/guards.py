@@ -72,8 +72,16 @@ class Guard:
             raise ValueError(f"The bound on {self.metric!r} must be finite, got {bounds[0]}.")
         if self.per not in ("user", "request"):
             raise ValueError(f"`per` of the guard on {self.metric!r} must be 'user' or 'request', got {self.per!r}.")
+        for what in ("rate", "against_control"):
+            if not isinstance(getattr(self, what), bool):
+                raise ValueError(
+                    f"`{what}` of the guard on {self.metric!r} must be true or false, got {getattr(self, what)!r}."
+                )
         if self.quantile is not None and not (
-            0 < self.quantile < 1 and self.at_most is not None and not self.against_control
+            isinstance(self.quantile, float)
+            and 0 < self.quantile < 1
+            and self.at_most is not None
+            and not self.against_control
         ):
             raise ValueError(f"`quantile` of the guard on {self.metric!r} goes with `at_most` alone, in (0, 1).")
         if self.rate and self.quantile is None and self.metric in IN_UNITS:

@@ -29,7 +29,7 @@ from .metrics import CONTENT_TYPE, Metrics
 from .observing import Observer, Observers
 from .recording import Recorder, Redaction
 from .routing import Router, model_of
-from .settings import GatewaySettings
+from .settings import GatewaySettings, check_alerts
 from .status import Status
 from .upstream import Upstream
 
@@ -52,6 +52,7 @@ class Gateway:
     """
 
     def __init__(self, settings: GatewaySettings, observer: Observer | None = None):
+        check_alerts(settings)
         self.settings = settings
         self.store = ServedStore(settings.store.database, _PATIENCE)
         self.store.hash("")  # makes the salt, or fails before anybody is let in

@@ -287,6 +287,25 @@ class GatewaySettings:
                 raise ValueError(f"{where}.model: {target.backend!r} has no adapter {target.model!r}")
 
 
+def check_alerts(settings: GatewaySettings) -> None:
+    """Refuses alerts on what the gateway has not: they would never fire.
+
+    Raises:
+        ValueError: If one is on a model, a variant or a filter that there is not.
+    """
+    filters = {"filters", "not_text", *(one.name for one in settings.filters)}
+    for rule in settings.monitoring.alerts:
+        asked = [("model", rule.model, set(settings.models)), ("variant", rule.variant, set(settings.variants))]
+        if rule.metric == "filter_rate":
+            asked.append(("filter", rule.name_of, filters))
+        for what, name, known in asked:
+            if name is not None and name not in known and (settings.models or what != "model"):
+                there = ", ".join(sorted(known)) or "none"
+                raise ValueError(
+                    f"the alert {rule.name!r} would never fire: there is no {what} {name!r}; there are {there}"
+                )
+
+
 def load_settings(path: str | Path) -> GatewaySettings:
     """Settings from a YAML file.
 
