@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .feedback_items import read_items
-from .parsing import load, parse
+from .parsing import existing, load, parse
 from .unread import refuse_unread
 from .writers import WriterArguments, generator_of
 
@@ -215,9 +215,7 @@ def _export(arguments: list[str]) -> None:
 
     if not options.output:
         raise ValueError("--output is needed: a file ending in .jsonl or .parquet.")
-    if "://" not in options.database and not Path(options.database).is_file():
-        raise FileNotFoundError(f"There is no database {options.database!r}: give --database.")
-    store = FeedbackStore(options.database)
+    store = FeedbackStore(existing(options.database))
     settings: dict[str, Any] = {}
     if options.what == "outcomes":
         settings = {"experiment": options.experiment}

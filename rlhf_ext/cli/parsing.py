@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -48,6 +49,17 @@ def parse(command: str, dataclasses: list[type], arguments: list[str], **default
     if "--config" in arguments and arguments.index("--config") + 1 == len(arguments):
         parser.error("--config needs a file")
     return parser.parse_args_and_config(arguments)
+
+
+def existing(database: str, otherwise: str = "") -> str:
+    """A database that is only read from: a mistyped name would make a new one, in which there is nothing.
+
+    Raises:
+        FileNotFoundError: If it is a file, and there is none.
+    """
+    if "://" not in database and not Path(database).is_file():
+        raise FileNotFoundError(f"There is no database {database!r}: give --database{otherwise}.")
+    return database
 
 
 def load(name: str | None, split: str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .parsing import load, parse
+from .parsing import existing, load, parse
 
 
 @dataclass(kw_only=True)
@@ -85,8 +85,7 @@ def _answers(options: RankingArguments) -> Any:
             if getattr(options, name) != default:
                 raise ValueError(f"--{name} is for a --database: rows do not say.")
         return answers_from_rows((row for name in options.rows for row in _rows(name)), unknown)
-    if "://" not in options.database and not Path(options.database).is_file():
-        raise FileNotFoundError(f"There is no database {options.database!r}: give --database, or --rows.")
+    existing(options.database, ", or --rows")
     from ..data.store import FeedbackStore, WorkQueue, failed_annotators
 
     store = FeedbackStore(options.database)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .parsing import parse
+from .parsing import existing, parse
 
 _HELP = """\
 usage: rlhf-ext serve --upstream URL | --model DIR | --config gateway.yaml [--host HOST] [--port PORT] ...
@@ -91,9 +91,15 @@ def serve(arguments: list[str]) -> None:
         sys.stdout.write(_HELP)
     config, rest = _config_of(arguments)
     (options,) = parse("serve", [ServeArguments], rest)
-    from ..deployment import gateway
+    from pydantic import ValidationError
 
-    settings = _settings(options, config)
+    from ..deployment import gateway
+    from ..deployment.gateway.settings import words_of
+
+    try:
+        settings = _settings(options, config)
+    except ValidationError as error:
+        raise ValueError(words_of(error)) from None
     with gateway.listen(options.host, options.port) as at:
         app = gateway.create_gateway(settings)
         host, port = options.host, at.getsockname()[1]
@@ -120,6 +126,7 @@ def _settings(options: ServeArguments, config: str | None) -> Any:
     given = [name for name in ("upstream", "model") if getattr(options, name) is not None]
     if len(given) + (config is not None) != 1:
         raise ValueError("one of --upstream, --model and --config is needed. See rlhf-ext serve --help")
+    _check_used(options)
     if config is not None:
         settings = gateway.load_settings(config)
     elif options.upstream is not None:
@@ -135,15 +142,24 @@ def _settings(options: ServeArguments, config: str | None) -> Any:
     return replace(settings, store=store)
 
 
+def _check_used(options: ServeArguments) -> None:
+    """Refuses flags that would be passed over."""
+    for flag, of in (("api_key_env", "upstream"), ("adapters", "model"), ("model_name", "model")):
+        if getattr(options, flag) and getattr(options, of) is None:
+            raise ValueError(f"--{flag} goes with --{of}; with --config, write it there.")
+
+
 def _local(options: ServeArguments, model: str) -> Any:
     from ..deployment import gateway
 
-    name = options.model_name or Path(model).name
-    adapters = {}
+    name = options.model_name or Path(model).name or Path(model).resolve().name
+    adapters: dict[str, str] = {}
     for one in options.adapters:
         called, _, folder = one.partition("=")
         if not called or not folder:
             raise ValueError(f"--adapters should be name=folder, got {one!r}.")
+        if called in (name, *adapters):
+            raise ValueError(f"--adapters: {called!r} is taken; each adapter, and --model, needs a name of its own.")
         adapters[called] = folder
     targets = {name: gateway.Target(backend="local")}
     targets |= {called: gateway.Target(backend="local", model=called) for called in adapters}
@@ -158,12 +174,15 @@ def _keys(arguments: list[str]) -> None:
     (options,) = parse(f"serve keys {arguments[0]}", [KeyArguments], arguments[1:])
     from ..data.store.served import ApiKeys, ServedStore
 
-    actions[arguments[0]](ApiKeys(ServedStore(options.database or "gateway.sqlite").database), options)
+    database = options.database or "gateway.sqlite"
+    if arguments[0] != "add":
+        existing(database)
+    elif options.name is None:
+        raise ValueError("--name is needed: what to call the key.")
+    actions[arguments[0]](ApiKeys(ServedStore(database).database), options)
 
 
 def _add_key(keys: Any, options: KeyArguments) -> None:
-    if options.name is None:
-        raise ValueError("--name is needed: what to call the key.")
     secret = keys.add(options.name, options.requests_per_minute, options.max_body, options.may_choose)
     sys.stdout.write(f"{secret}\n")
     sys.stderr.write("This is the only time that the key is shown: only a hash of it is kept.\n")
@@ -193,5 +212,5 @@ def _forget(arguments: list[str]) -> None:
 
     if not options.user:
         raise ValueError("--user is needed: whose responses and feedback are to be deleted.")
-    responses, feedback = ServedStore(options.database or "gateway.sqlite").forget_user(options.user)
+    responses, feedback = ServedStore(existing(options.database or "gateway.sqlite")).forget_user(options.user)
     sys.stdout.write(f"deleted  {responses} responses, {feedback} pieces of feedback\n")

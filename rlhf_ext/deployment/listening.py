@@ -21,7 +21,10 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises:
         OSError: If the port is taken or the host is not this machine's; the message says which.
+        ValueError: If there is no such port.
     """
+    if not 0 <= port <= 65_535:
+        raise ValueError(f"A port is a number from 0 to 65535, got {port}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from transformers.utils import logging
 
@@ -17,6 +18,9 @@ logger = logging.get_logger(__name__)
 
 ALGORITHMS = ("ppo", "dpo")
 STAGES = ("sft", "reward", "ppo", "dpo")
+_WHOLE = ("batch_size", "ppo_epochs", "checkpoint_steps")
+_SWITCHES: tuple[str, ...] = ("use_lora", "load_in_4bit", "fp16", "bf16", "trust_remote_code", "supervised_warm_start")
+_SWITCHES += ("skip_reward_validation",)
 
 
 def check_values(config: Any) -> None:
@@ -31,12 +35,22 @@ def check_values(config: Any) -> None:
         raise ValueError(f"`strength_scale` must be 'probability' or 'unit', got {config.strength_scale!r}.")
     for name in ("learning_rate", "batch_size", "ppo_epochs", "max_grad_norm", "checkpoint_steps"):
         value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise ValueError(f"`{name}` must be a positive number, got {value!r}.")
+        if name in _WHOLE and value != int(value):
+            raise ValueError(f"`{name}` must be a whole number, got {value!r}.")
     for name in ("eval_prompts", "eval_max_new_tokens"):
         value = getattr(config, name)
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"`{name}` must be a positive whole number or None, got {value!r}.")
+    for name in _SWITCHES:  # the text "False" would count as true
+        value = getattr(config, name)
+        if not isinstance(value, bool) and not (value is None and name == "bf16"):
+            raise ValueError(f"`{name}` must be True or False, got {value!r}.")
+    if isinstance(config.seed, bool) or not isinstance(config.seed, int):
+        raise ValueError(f"`seed` must be a whole number, got {config.seed!r}.")
+    if config.lora is not None and not (config.use_lora or config.load_in_4bit):
+        raise ValueError("`lora` has settings, and nothing is trained with LoRA: set `use_lora=True`, or drop them.")
     for name in ("model_name", "reward_model_path", "output_dir", "report_to"):
         value = getattr(config, name)
         if isinstance(value, Path):
@@ -105,7 +119,20 @@ def stage_settings(name: str, given: Any) -> Any:
     known = {f.name for f in fields(stage_class(name))}
     if unknown := sorted(set(given) - known):
         raise ValueError(f"`{name}` has no setting {unknown[0]!r}. See the fields of {stage_class(name).__name__}.")
-    return given
+    if "output_dir" in given:  # where a run that was stopped looks for checkpoints is not a stage's to say
+        raise ValueError(f"`{name}` may not set `output_dir`: stages keep what they leave in the run's own.")
+    return {field: _number(name, field, value) for field, value in given.items()}
+
+
+def _number(name: str, field: str, value: Any) -> Any:
+    """A field's value; of one that takes numbers alone a number, also where YAML reads text (`1e-5` lacks a dot)."""
+    kind = get_type_hints(stage_class(name))[field]
+    if not isinstance(value, str) or float not in (kind, *get_args(kind)) or str in get_args(kind):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"`{name}`: `{field}` must be a number, got {value!r}.") from None
 
 
 def read_mapping(name: str, given: Any) -> dict[str, Any] | None:

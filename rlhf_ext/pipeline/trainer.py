@@ -174,6 +174,7 @@ class RLHFTrainer:
         """
         if not num_epochs > 0:
             raise ValueError(f"`num_epochs` must be positive, got {num_epochs}.")
+        self._check_stages(num_epochs)
         data, heldout = check_data(preference_dataset, eval_dataset, self.config, self.tokenizer)
         feedback = Feedback(self.labeler, self.constitution, unlabelled_dataset)
         settings = {**self.config.to_dict(), "num_epochs": num_epochs, **feedback.identity()}
@@ -196,6 +197,16 @@ class RLHFTrainer:
             self._reward_model(run, data, heldout, start, plan)
         self._align(run, data, start, num_epochs, plan)
         return self._compare(run, data, rows, suites, plan)
+
+    def _check_stages(self, num_epochs: float) -> None:
+        """Makes each stage's TRL configuration once: what it refuses should show now, and not hours later when its turn comes."""
+        stages = ["sft"] if self.config.supervised_warm_start else []
+        stages += ["reward"] if self._wants_reward_model else []
+        for name in (*stages, self.config.algorithm):
+            try:
+                self.config.stage(name, num_train_epochs=num_epochs)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"`{name}`: {error}") from error
 
     def _suites(self, rows: Dataset) -> Suites:
         """What the model is put to before and after, made and checked."""

@@ -63,6 +63,16 @@ def test_a_user_is_forgotten(folder, capsys):
         (["--upstream", "http://x", "--model", "m"], "one of --upstream, --model and --config"),
         (["--upstream", "ftp://x"], "should start with http"),
         (["--model", "m", "--adapters", "dpo"], "name=folder"),
+        (["--upstream", "ftp://x"], "rlhf-ext: `url` should start"),
+        (["--upstream", "http://x", "--adapters", "dpo=./dpo"], "--adapters goes with --model"),
+        (["--upstream", "http://x", "--model_name", "m"], "--model_name goes with --model"),
+        (["--model", "m", "--api_key_env", "KEY"], "--api_key_env goes with --upstream"),
+        (["--upstream", "http://x", "--api_key_env", "NO_SUCH"], "the environment has no NO_SUCH"),
+        (["--model", "m", "--adapters", "m=./dpo"], "'m' is taken"),
+        (["--upstream", "http://x", "--port", "70000"], "A port is a number from 0 to 65535"),
+        (["keys", "list"], "There is no database 'gateway.sqlite'"),
+        (["keys", "revoke", "--key", "app"], "There is no database 'gateway.sqlite'"),
+        (["forget", "--user", "ann", "--database", "typo.sqlite"], "There is no database 'typo.sqlite'"),
         (["--config"], "--config needs a file"),
         (["--config", "nothing.yaml"], "No such file"),
         (["keys"], "needs one of add, list, revoke"),
@@ -75,6 +85,12 @@ def test_a_user_is_forgotten(folder, capsys):
 def test_a_users_mistake_is_one_line(folder, capsys, arguments, words):
     assert main(["serve", *arguments]) == 2
     assert words in capsys.readouterr().err
+    assert arguments[:1] not in (["keys"], ["forget"]) or not list(folder.iterdir()), "nothing is made by mistake"
+
+
+def test_a_mistyped_database_is_not_exported_as_an_empty_one(folder, capsys):
+    assert main(["feedback", "export", "--database", "typo.sqlite", "--output", "out.jsonl"]) == 2
+    assert "There is no database 'typo.sqlite'" in capsys.readouterr().err and not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -86,6 +102,9 @@ def test_a_users_mistake_is_one_line(folder, capsys, arguments, words):
         ("backend: vllm", "backend: other", "there is no 'other'"),
         ("personal: [email]", "words: [], personal: [email]", "give one of words, personal"),
         ("action: redact", "action: burn", "filters.0.action"),
+        ("action: redact", "arguments: {a: 1}", "`arguments` are a reward function's"),
+        ("limits: {", "limits: {shadows_waiting: 0, ", "`shadows_waiting` should be above 0"),
+        ("limits:", "variants: {dpo: {backend: vllm}}\nlimits:", "`variants` are of `experiments`"),
         ("upstreams: {vllm", "upstreams: {vllm: {url: x}, vllm", "given twice"),
     ],
 )

@@ -53,7 +53,16 @@ def test_settings_may_be_json_as_on_the_command_line():
         ({"bf16": True, "fp16": True}, "choose one"),
         ({"min_reward_accuracy": 70}, r"must be in \[0, 1\]"),
         ({"strength_scale": "percent"}, "`strength_scale` must be"),
-        ({"lora": {"rank": 3}}, "`lora` has no setting 'rank'"),
+        ({"use_lora": True, "lora": {"rank": 3}}, "`lora` has no setting 'rank'"),
+        ({"lora": {"r": 64}}, "nothing is trained with LoRA: set `use_lora=True`"),
+        ({"use_lora": "False"}, "`use_lora` must be True or False, got 'False'"),
+        ({"skip_reward_validation": "no"}, "`skip_reward_validation` must be True or False"),
+        ({"batch_size": 2.5}, "`batch_size` must be a whole number, got 2.5"),
+        ({"learning_rate": float("inf")}, "`learning_rate` must be a positive number"),
+        ({"eval_prompts": True}, "`eval_prompts` must be a positive whole number"),
+        ({"seed": "x"}, "`seed` must be a whole number"),
+        ({"sft": {"output_dir": "elsewhere"}}, "`sft` may not set `output_dir`"),
+        ({"ppo": {"learning_rate": "fast"}}, "`ppo`: `learning_rate` must be a number, got 'fast'"),
         ({"output_dir": 3}, "`output_dir` must be text"),
         ({"eval_prompts": 0}, "`eval_prompts` must be a positive"),
     ],
@@ -61,6 +70,14 @@ def test_settings_may_be_json_as_on_the_command_line():
 def test_a_wrong_value_is_named(changes, match):
     with pytest.raises(ValueError, match=match):
         RLHFConfig(**{"model_name": "gpt2", **changes})
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers():
+    """YAML 1.1 wants a dot in 1e-5; without it TRL would fail in the middle of a run."""
+    config = RLHFConfig("gpt2", ppo={"learning_rate": "1e-5", "optim": "adamw_torch"}, dpo='{"beta": "5e-1"}')
+    assert config.stage("ppo").learning_rate == 1e-5 and config.stage("dpo").beta == 0.5
+    lora = RLHFConfig("gpt2", use_lora=True, lora={"lora_dropout": "5e-2"}).lora_config("CAUSAL_LM")
+    assert lora.lora_dropout == 0.05
 
 
 def test_qlora_is_lora():

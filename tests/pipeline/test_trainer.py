@@ -182,6 +182,20 @@ def test_another_run_in_the_folder_is_left_alone(tiny, tmp_path, data, heldout):
     assert (tmp_path / "run" / "run.json").read_bytes() == record
 
 
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"ppo": {"num_generations": 3, "generation_batch_size": 4}}, "`ppo`: generation_batch_size"),
+        ({"reward": {"strength_loss": "nope"}}, "`reward`: `strength_loss` must be one of"),
+        ({"sft": {"lr_scheduler_type": "nope"}}, "`sft`: nope is not a valid SchedulerType"),
+    ],
+)
+def test_what_a_later_stage_would_refuse_is_refused_before_the_first(tiny, tmp_path, data, heldout, changes, match):
+    with pytest.raises(ValueError, match=match):
+        RLHFTrainer(config=config(tiny, tmp_path / "run", **changes)).train(data, heldout)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_with_something_else_is_left_alone(tiny, tmp_path, data, heldout):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("x")

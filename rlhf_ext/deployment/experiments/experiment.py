@@ -110,6 +110,10 @@ class Experiment:
         if self.holdout == 1:
             raise ValueError(f"`holdout` of {self.name!r} is 1: nobody would be in the experiment.")
         for user, variant in self.overrides.items():
+            if not isinstance(user, str):
+                raise ValueError(
+                    f"`overrides` of {self.name!r}: a user is a text, got {user!r}, which nobody is called. In YAML put it in quotes."
+                )
             if variant not in self.variants:
                 raise ValueError(
                     f"`overrides` of {self.name!r}: {user!r} is to get {variant!r}, and there are {', '.join(self.variants)}."

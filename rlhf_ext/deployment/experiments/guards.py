@@ -14,6 +14,9 @@ from ...stats import (
     rate_confidence_sequence,
 )
 
+IN_UNITS = frozenset({"seconds", "ttft", "completion_tokens"})
+"""The gateway's own metrics that are no rates, see [`~rlhf_ext.deployment.gateway.canaries`]."""
+
 
 @dataclass(frozen=True)
 class Guard:
@@ -69,10 +72,22 @@ class Guard:
             raise ValueError(f"The bound on {self.metric!r} must be finite, got {bounds[0]}.")
         if self.per not in ("user", "request"):
             raise ValueError(f"`per` of the guard on {self.metric!r} must be 'user' or 'request', got {self.per!r}.")
+        for what in ("rate", "against_control"):
+            if not isinstance(getattr(self, what), bool):
+                raise ValueError(
+                    f"`{what}` of the guard on {self.metric!r} must be true or false, got {getattr(self, what)!r}."
+                )
         if self.quantile is not None and not (
-            0 < self.quantile < 1 and self.at_most is not None and not self.against_control
+            isinstance(self.quantile, float)
+            and 0 < self.quantile < 1
+            and self.at_most is not None
+            and not self.against_control
         ):
             raise ValueError(f"`quantile` of the guard on {self.metric!r} goes with `at_most` alone, in (0, 1).")
+        if self.rate and self.quantile is None and self.metric in IN_UNITS:
+            raise ValueError(
+                f"The guard on {self.metric!r} bounds a mean that is no rate: set `rate` to False, or bound a `quantile`."
+            )
         if self.rate and self.quantile is None and not self.against_control and not 0 <= bounds[0] <= 1:
             raise ValueError(
                 f"The guard on {self.metric!r} bounds a rate, in [0, 1], by {bounds[0]:g}; set `rate` to False for values of other units."

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...stats import Moments
-
-_IN_UNITS = frozenset({"seconds", "ttft", "completion_tokens"})
-"""The gateway's own metrics that are no rates, see [`~rlhf_ext.deployment.gateway.canaries`]."""
+from .guards import IN_UNITS
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Outcomes:
 
     def is_rate(self, metric: str) -> bool:
         """Whether all values are in [0, 1], of a metric that has no unit of its own."""
-        if metric in _IN_UNITS:  # quick answers take less than a second, and are no rate for that
+        if metric in IN_UNITS:  # quick answers take less than a second, and are no rate for that
             return False
         low, high = self._bounds[metric]
         return low >= 0 and high <= 1

@@ -100,6 +100,7 @@ def _canary(where: str, experiment: Experiment, row: Any) -> CanaryPlan:
         _made(f"{where}.guards[{i}]", Guard, guard)
         for i, guard in enumerate(_list(f"{where}.guards", given["guards"]))
     )
+    _number(f"{where}.alpha", given.get("alpha", 0.05))
     return CanaryPlan(experiment, **given)
 
 

@@ -28,16 +28,9 @@ def texts_in(messages: Sequence[Message]) -> dict[str, str]:
 
 
 def unreadable(messages: Sequence[Message]) -> list[str]:
-    """Where contents stand that are no text: images, sounds, files."""
+    """Where something stands that is no text: images, sounds, files, and objects where texts belong."""
     return [
-        f"{index}.content.{place}"
-        for index, message in enumerate(messages)
-        if isinstance(message.get("content"), list)
-        for place, block in enumerate(message["content"])
-        if not (
-            isinstance(block, str)
-            or (isinstance(block, Mapping) and isinstance(block.get("text", block.get("refusal")), str))
-        )
+        ".".join(map(str, path)) for index, message in enumerate(messages) for path in _not_text((index,), message)
     ]
 
 
@@ -77,3 +70,33 @@ def _walk(path: tuple[str | int, ...], message: Mapping[str, Any]) -> Iterator[t
     for field in ("name", "arguments"):
         if isinstance(called, Mapping) and isinstance(called.get(field), str):
             yield (*path, "function_call", field), called[field]
+
+
+def _not_text(path: tuple[str | int, ...], message: Mapping[str, Any]) -> Iterator[tuple[str | int, ...]]:
+    for key in _TEXTS:
+        value = message.get(key)
+        for place, block in enumerate(value if isinstance(value, list) else []):
+            inner = block.get("text", block.get("refusal")) if isinstance(block, Mapping) else block
+            if not isinstance(inner, str):
+                yield (*path, key, place)
+        if value is not None and not isinstance(value, str | list):
+            yield (*path, key)
+    calls = message.get("tool_calls")
+    if calls is not None and not isinstance(calls, list):
+        yield (*path, "tool_calls")
+    for place, call in enumerate(calls if isinstance(calls, list) else []):
+        for which in ("function", "custom") if isinstance(call, Mapping) else ():
+            if not _only_texts(call.get(which)):
+                yield (*path, "tool_calls", place, which)
+        if not isinstance(call, Mapping):
+            yield (*path, "tool_calls", place)
+    if not _only_texts(message.get("function_call")):
+        yield (*path, "function_call")
+
+
+def _only_texts(called: Any) -> bool:
+    """Whether a call of a function has texts where it should: arguments as an object are not read."""
+    if called is None:
+        return True
+    texts = (called.get(name) for name in ("name", "arguments", "input")) if isinstance(called, Mapping) else (1,)
+    return all(text is None or isinstance(text, str) for text in texts)

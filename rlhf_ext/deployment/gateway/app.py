@@ -19,7 +19,7 @@ from ..monitoring import Monitor
 from .admission import KeyRing, RateLimits
 from .backend import Backend
 from .bodies import unknown_url
-from .canaries import Canaries
+from .canaries import OWN, Canaries
 from .completions import Completions
 from .errors import ApiError
 from .exchange import ClientGone, Exchange, Stopping
@@ -29,7 +29,7 @@ from .metrics import CONTENT_TYPE, Metrics
 from .observing import Observer, Observers
 from .recording import Recorder, Redaction
 from .routing import Router, model_of
-from .settings import GatewaySettings
+from .settings import GatewaySettings, check_alerts
 from .status import Status
 from .upstream import Upstream
 
@@ -52,17 +52,26 @@ class Gateway:
     """
 
     def __init__(self, settings: GatewaySettings, observer: Observer | None = None):
+        check_alerts(settings)
         self.settings = settings
         self.store = ServedStore(settings.store.database, _PATIENCE)
         self.store.hash("")  # makes the salt, or fails before anybody is let in
         self.metrics, self.stopping = Metrics(), Stopping()
-        self.monitor = Monitor(settings.monitoring, self.metrics, self._key_of, lambda: self.canaries.standings())
+        self.monitor = Monitor(
+            settings.monitoring,
+            self.metrics,
+            self._key_of,
+            lambda: self.canaries.standings(),
+            scored=lambda served, name, value: self.canaries.scored(served, name, value),
+        )
         watching = [self.monitor] if observer is None else [self.monitor, observer]
         self.observer = Observers(watching, self.monitor.failures)
         self.backends = _backends(settings)
         experiments, plans = (None, []) if settings.experiments is None else read_experiments(settings.experiments)
         self.router = Router(settings, self.backends, experiments)
-        self.canaries = Canaries(plans, self.store, self.router)
+        sample = settings.monitoring.sample
+        told = None if observer is not None else [*OWN, *(sample.scores if sample else ())]
+        self.canaries = Canaries(plans, self.store, self.router, told)
         self.filtering = Filtering(build_filters(settings.filters), settings.limits.filter_seconds)
         self.keys = KeyRing(ApiKeys(self.store.database))
         self.keys.load()
@@ -81,6 +90,7 @@ class Gateway:
             self.stopping,
             self.filtering,
             self.canaries,
+            self.monitor.failures,
             self.observer,
         )
         self.feedback = Feedback(settings, self.keys, limits, self.store, self.recorder, redact, self._said)

@@ -81,13 +81,24 @@ class Call:
 
     @property
     def shown_prompt(self) -> Prompt:
-        """The same for filters and observers; tokens are not shown."""
-        prompt = self.prompt
-        if isinstance(prompt, str):
-            return prompt
-        if self.kind == "chat":
-            return list(prompt)
-        return prompt[0] if prompt and isinstance(prompt[0], str) else ""
+        """The same for observers; of several the first. Tokens are not shown."""
+        return self.prompt_of(0)
+
+    @property
+    def choices(self) -> int:
+        """How many are asked for: `n` for each prompt."""
+        return (self.body.get("n") or 1) * len(self._prompts)
+
+    def prompt_of(self, choice: int) -> Prompt:
+        """What a choice answers, for filters; tokens are not shown."""
+        prompts = self._prompts
+        prompt = prompts[min(choice // (self.body.get("n") or 1), len(prompts) - 1)]
+        return list(prompt) if self.kind == "chat" else prompt if isinstance(prompt, str) else ""
+
+    @property
+    def _prompts(self) -> list[Any]:
+        several = self.kind == "completion" and isinstance(self.prompt, list) and self.prompt
+        return self.prompt if several and not isinstance(self.prompt[0], int) else [self.prompt]
 
     def asked(self) -> Asked:
         """What the backend is asked."""
@@ -143,7 +154,7 @@ class Call:
         shown = {name: fields[name] for name in ("id", "model", "status", "seconds", "experiment", "variant", "ttft")}
         shown |= {
             name: fields[name]
-            for name in ("prompt_tokens", "completion_tokens", "finish_reason", "error", "shadow_of")
+            for name in ("prompt_tokens", "completion_tokens", "finish_reason", "error", "shadow_of", "why")
         }
         return Served(
             **shown,

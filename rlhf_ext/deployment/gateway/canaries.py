@@ -9,31 +9,40 @@ from typing import Any
 
 from ...data.store.served import ServedFeedback, ServedStore
 from ..experiments import Canary, CanaryPlan, StoredCanaries
+from .observing import Served
 from .routing import Router
 
 _LOG = logging.getLogger(__name__)
 _EVERY = 1.0
 """Seconds between two steps: so long a canary that has been rolled back elsewhere is still served here."""
+OWN = ("error", "seconds", "ttft", "blocked", "completion_tokens", "thumbs_up")
+"""What a gateway measures of requests and feedback."""
 
 
 class Canaries:
     """All canaries of a gateway. Gateways of one store agree.
 
     Observed of each request are `"error"` (1 where the answer failed by the gateway's or the model's fault), `"seconds"`, `"ttft"`,
-    `"blocked"` (1 where a filter ended the answer) and `"completion_tokens"`; of feedback `"thumbs_up"`. Whatever else is measured
-    (toxicity, refusals) is told by [`observe`].
+    `"blocked"` (1 where a filter ended the answer) and `"completion_tokens"`; of feedback `"thumbs_up"`; of the monitor's sample each
+    of its scores, by its name. Whatever else is measured is told by [`observe`].
 
     Args:
         plans (`list[CanaryPlan]`): As they are written down.
         store ([`~rlhf_ext.data.store.served.ServedStore`]): Where they live.
         router ([`Router`]): Deals by their shares.
+        told (`Sequence[str]`, *optional*): All metrics that there will be values of; None where others may be told by [`observe`].
 
     Raises:
-        ValueError: If the store knows another canary by a name.
+        ValueError: If the store knows another canary by a name, or a guard is on a metric that nobody measures.
     """
 
-    def __init__(self, plans: Sequence[CanaryPlan], store: ServedStore, router: Router):
+    def __init__(
+        self, plans: Sequence[CanaryPlan], store: ServedStore, router: Router, told: Sequence[str] | None = None
+    ):
         self.store, self.router = store, router
+        if told is not None:
+            for plan in plans:
+                _check_measured(plan, told)
         self._all = [plan.start(StoredCanaries(store.database)) for plan in plans]
         self._of: dict[str, list[Canary]] = {}
         for canary in self._all:
@@ -64,6 +73,15 @@ class Canaries:
             **{name: fields[name] if answered else None for name in ("seconds", "ttft", "completion_tokens")},
         }
         self.observe(fields["experiment"], fields["variant"], user, values)
+
+    def scored(self, served: Served, name: str, value: float) -> None:
+        """Tells of a score of a sampled answer.
+
+        Raises:
+            ValueError: If a guard on it bounds a rate, and the score is none.
+        """
+        if served.why == "hash" and served.shadow_of is None:
+            self.observe(served.experiment, served.variant, served.user_hash or served.id, {name: value})
 
     def feedback(self, said: ServedFeedback) -> None:
         """Tells of a thumb; asks the store whose answer it was about."""
@@ -97,3 +115,12 @@ class Canaries:
     def standings(self) -> dict[str, Any]:
         """How they stand, by name."""
         return {canary.name: canary.standing() for canary in self._all}
+
+
+def _check_measured(plan: CanaryPlan, told: Sequence[str]) -> None:
+    for guard in plan.guards:
+        if guard.metric not in told:
+            raise ValueError(
+                f"The canary {plan.variant!r} of {plan.experiment.name!r} would wait for {guard.metric!r} for ever: the gateway measures "
+                f"{', '.join(told)}. Name a reward function so in `monitoring.sample.scores`."
+            )

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from ...data.store.served import ApiKey, ServedStore
+from ..monitoring import Failures
 from .admission import KeyRing, RateLimits
 from .bodies import Kind, check_body, read_json
 from .call import Call, new_id
@@ -38,6 +39,7 @@ class Completions:
         store ([`~rlhf_ext.data.store.served.ServedStore`]), recorder ([`Recorder`]), metrics ([`Metrics`]): Where it is kept and counted.
         stopping ([`Stopping`]): Of the server.
         filtering ([`Filtering`]), canaries ([`Canaries`]): Who looks at texts, and at what came of them.
+        failures ([`~rlhf_ext.deployment.monitoring.Failures`]): Where errors go that concern no request.
         observer ([`Observer`], *optional*): Is told of every request.
     """
 
@@ -53,13 +55,15 @@ class Completions:
         stopping: Stopping,
         filtering: Filtering,
         canaries: Canaries,
+        failures: Failures,
         observer: Observer | None = None,
     ):
         self.settings, self.router, self.keys, self.limits = settings, router, keys, limits
         self.store, self.recorder, self.metrics, self.stopping = store, recorder, metrics, stopping
         self.filtering, self.canaries, self.observer = filtering, canaries, observer
         limits_ = settings.limits
-        self.shadows = Shadows(router, metrics, self._record, limits_.shadows_at_once, limits_.shadows_waiting)
+        at_once, waiting = limits_.shadows_at_once, limits_.shadows_waiting
+        self.shadows = Shadows(router, metrics, self._record, at_once, waiting, failures)
         self._keep_text = settings.store.texts or observer is not None
 
     async def handle(self, exchange: Exchange, kind: Kind) -> None:
@@ -136,7 +140,7 @@ class Completions:
             body = Renamed(call.id, call.model)(body, answer)
         else:
             answer = Transcript(call.transcript.backend, keep_text=False).whole(body)
-            answer, hits = await self.filtering.answer(answer, call.shown_prompt)
+            answer, hits = await self.filtering.answer(answer, call.prompt_of)
             call.hits += hits
             body = json.dumps({**answer, "id": call.id, "model": call.model}).encode()
             call.transcript.whole(body)
@@ -147,7 +151,7 @@ class Completions:
     async def _stream(self, exchange: Exchange, call: Call, once: Callable[[], None]) -> None:
         filtered = None
         if self.filtering.on_output:
-            filtered = FilteredStream(self.filtering, call.shown_prompt, call.body.get("n") or 1)
+            filtered = FilteredStream(self.filtering, call.prompt_of, call.choices)
         stream, before = Stream(call, filtered), list(call.hits)
         async with aclosing(call.route.backend.stream(call.asked())) as batches:  # type: ignore[type-var]
             async for batch in batches:

@@ -76,14 +76,16 @@ class Filtering:
         checked = [verdict.text for verdict in found]
         return (checked[0] if kind == "chat" or isinstance(prompt, str) else checked), hits
 
-    async def answer(self, answer: dict[str, Any], prompt: Prompt) -> tuple[dict[str, Any], tuple[Hit, ...]]:
-        """A whole answer as it may leave, and what was found."""
+    async def answer(
+        self, answer: dict[str, Any], prompt_of: Callable[[int], Prompt]
+    ) -> tuple[dict[str, Any], tuple[Hit, ...]]:
+        """A whole answer as it may leave, and what was found; `prompt_of` gives what a choice answers."""
         choices: list[dict[str, Any]] = []
         hits: list[Hit] = []
         for choice in answer["choices"]:
             chat = isinstance(choice.get("message"), dict)
             given: Any = [_known(choice["message"])] if chat else str(choice.get("text") or "")
-            verdict = await self._checked(given, "output", prompt)
+            verdict = await self._checked(given, "output", prompt_of(choice.get("index") or 0))
             hits += verdict.hits
             kept = {name: choice[name] for name in ("index", "finish_reason") if name in choice}
             if verdict.action in ("block", "replace"):
@@ -126,12 +128,12 @@ class FilteredStream:
 
     Args:
         filtering ([`Filtering`]): Who asks.
-        prompt (`str` or `list[dict]`): What it answers.
+        prompt_of (`Callable`): Gives what a choice answers.
         choices (`int`): How many are expected.
     """
 
-    def __init__(self, filtering: Filtering, prompt: Prompt, choices: int):
-        self._filtering, self._prompt, self._choices = filtering, prompt, choices
+    def __init__(self, filtering: Filtering, prompt_of: Callable[[int], Prompt], choices: int):
+        self._filtering, self._prompt_of, self._choices = filtering, prompt_of, choices
         self._streams: dict[tuple[Any, ...], StreamFilter] = {}
         self._ended: set[int] = set()
         self.hits: list[Hit] = []
@@ -174,7 +176,7 @@ class FilteredStream:
         left = {}
         for path, text in texts.items():
             if path not in self._streams:
-                self._streams[path] = StreamFilter(self._filtering.filters, self._prompt)
+                self._streams[path] = StreamFilter(self._filtering.filters, self._prompt_of(path[0]))
             left[path] = self._streams[path].push(text)
         mine = {path: stream for path, stream in self._streams.items() if path[0] == index}
         if last:

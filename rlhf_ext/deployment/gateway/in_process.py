@@ -152,10 +152,12 @@ class _Answers:
             if not prompt or not all(0 <= token < size for token in prompt):
                 raise invalid(f"Invalid 'prompt': tokens should be from 0 to {size - 1}.", "prompt", "invalid_value")
             return prompt
+        from jinja2 import TemplateError  # what templates raise that take no system message, or want turns in order
+
         reader = self._engine.reader
         try:
             return reader.ids(prompt) or [reader.start(0)]
-        except ValueError as error:
+        except (ValueError, TemplateError) as error:
             raise invalid(f"Invalid '{'messages' if self._chat else 'prompt'}': {error}") from None
 
     def _submit(self, index: int, ids: list[int], options: dict[str, Any]) -> Job:

@@ -31,6 +31,7 @@ class Served:
         filter_hits (`tuple`, *optional*): What filters found.
         user_hash (`str`, *optional*): Tells users apart, not who they are.
         shadow_of (`str`, *optional*): The request that it is a copy of. Nobody saw its answer.
+        why (`str`, *optional*): Why it is where it is in the experiment: only `"hash"` was dealt by lot.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Served:
     filter_hits: tuple[Any, ...] = ()
     user_hash: str | None = None
     shadow_of: str | None = None
+    why: str | None = None
 
 
 class Observer(Protocol):

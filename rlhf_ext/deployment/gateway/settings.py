@@ -59,8 +59,17 @@ class UpstreamSettings:
 
     @property
     def api_key(self) -> str | None:
-        """The key, from the environment."""
-        return os.environ.get(self.api_key_env, "").strip() or None if self.api_key_env else None
+        """The key, from the environment.
+
+        Raises:
+            ValueError: If `api_key_env` names a variable that is not set: the model server would refuse every request.
+        """
+        if self.api_key_env is None:
+            return None
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not key:
+            raise ValueError(f"`api_key_env` of {self.url}: the environment has no {self.api_key_env}.")
+        return key
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -148,6 +157,8 @@ class FilterSettings:
         kinds = [name for name in ("words", "personal", "patterns", "reward") if getattr(self, name) is not None]
         if len(kinds) != 1:
             raise ValueError(f"give one of words, personal, patterns and reward, got {', '.join(kinds) or 'none'}")
+        if self.arguments is not None and self.reward is None:
+            raise ValueError(f"`arguments` are a reward function's; {kinds[0]} take none")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -202,7 +213,8 @@ class LimitSettings:
     shadows_waiting: int = 64
 
     def __post_init__(self) -> None:
-        _positive(self, "max_body", "body_seconds", "filter_seconds", "shadows_at_once")
+        # A queue without a bound is what 0 would make of `shadows_waiting`.
+        _positive(self, "max_body", "body_seconds", "filter_seconds", "shadows_at_once", "shadows_waiting")
         if self.requests_per_minute is not None:
             _positive(self, "requests_per_minute")
 
@@ -263,6 +275,8 @@ class GatewaySettings:
             raise ValueError("an upstream and a local model have the same name")
         if not self.models and (self.local or len(self.upstreams) > 1):
             raise ValueError("`models` is needed: which of the backends answers for which model?")
+        if self.variants and self.experiments is None:
+            raise ValueError("`variants` are of `experiments`: name the file with them, or nobody gets a variant.")
         targets = {f"models.{name}": target for name, target in self.models.items()}
         targets |= {f"variants.{name}": target for name, target in self.variants.items()}
         for where, target in targets.items():
@@ -271,6 +285,25 @@ class GatewaySettings:
             adapters = self.local[target.backend].adapters if target.backend in self.local else None
             if adapters is not None and target.model is not None and target.model not in adapters:
                 raise ValueError(f"{where}.model: {target.backend!r} has no adapter {target.model!r}")
+
+
+def check_alerts(settings: GatewaySettings) -> None:
+    """Refuses alerts on what the gateway has not: they would never fire.
+
+    Raises:
+        ValueError: If one is on a model, a variant or a filter that there is not.
+    """
+    filters = {"filters", "not_text", *(one.name for one in settings.filters)}
+    for rule in settings.monitoring.alerts:
+        asked = [("model", rule.model, set(settings.models)), ("variant", rule.variant, set(settings.variants))]
+        if rule.metric == "filter_rate":
+            asked.append(("filter", rule.name_of, filters))
+        for what, name, known in asked:
+            if name is not None and name not in known and (settings.models or what != "model"):
+                there = ", ".join(sorted(known)) or "none"
+                raise ValueError(
+                    f"the alert {rule.name!r} would never fire: there is no {what} {name!r}; there are {there}"
+                )
 
 
 def load_settings(path: str | Path) -> GatewaySettings:
@@ -284,9 +317,14 @@ def load_settings(path: str | Path) -> GatewaySettings:
     try:
         return TypeAdapter(GatewaySettings).validate_json(json.dumps({} if given is None else given))
     except ValidationError as error:
-        raise ValueError(f"{path}: {'; '.join(_words(one) for one in error.errors())}") from None
+        raise ValueError(f"{path}: {words_of(error)}") from None
     except TypeError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def words_of(error: ValidationError) -> str:
+    """What is wrong, in a line."""
+    return "; ".join(_words(one) for one in error.errors())
 
 
 def _words(error: Any) -> str:

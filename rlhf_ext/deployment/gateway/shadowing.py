@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from ..monitoring import Failures
 from .call import Call
 from .errors import ApiError
 from .metrics import Metrics
@@ -23,10 +24,19 @@ class Shadows:
         record (`Callable`): Keeps what came of each.
         at_once (`int`): Copies on their way.
         waiting (`int`): Copies that may wait; others are dropped.
+        failures ([`~rlhf_ext.deployment.monitoring.Failures`]): Where errors are counted that nobody has foreseen.
     """
 
-    def __init__(self, router: Router, metrics: Metrics, record: Callable[[Call], None], at_once: int, waiting: int):
-        self._router, self._metrics, self._record = router, metrics, record
+    def __init__(
+        self,
+        router: Router,
+        metrics: Metrics,
+        record: Callable[[Call], None],
+        at_once: int,
+        waiting: int,
+        failures: Failures,
+    ):
+        self._router, self._metrics, self._record, self._failures = router, metrics, record, failures
         self._at_once = at_once
         self._queue: asyncio.Queue[Call] = asyncio.Queue(waiting)
         self._tasks: list[asyncio.Task[None]] = []
@@ -53,10 +63,14 @@ class Shadows:
     async def _work(self) -> None:
         while True:
             call = await self._queue.get()
-            try:
-                async with call.route.backend.gate:
-                    call.transcript.whole(await call.route.backend.complete(call.asked()))
-                call.status = 200
-            except ApiError as error:
-                call.failed(error)
-            self._record(call)
+            with self._failures.within("shadows"):  # or one error would end the worker, and in time all of them
+                await self._answer(call)
+
+    async def _answer(self, call: Call) -> None:
+        try:
+            async with call.route.backend.gate:
+                call.transcript.whole(await call.route.backend.complete(call.asked()))
+            call.status = 200
+        except ApiError as error:
+            call.failed(error)
+        self._record(call)

@@ -41,7 +41,7 @@ class Stream:
         out: list[bytes] = []
         for data in batch:
             if data == DONE:
-                return b"".join([*out, self.finish()])
+                return b"".join([*out, self.finish(said=True)])
             part = self._last = self._source.part(data)
             if part.get("usage") and not part.get("choices"):
                 if not self.call.wants_usage:
@@ -56,13 +56,18 @@ class Stream:
                 return b"".join([*out, self.finish()])
         return b"".join(out)
 
-    def finish(self) -> bytes:
+    def finish(self, said: bool = False) -> bytes:
         """The end: what this model server leaves out, and `[DONE]`.
+
+        Args:
+            said (`bool`, *optional*, defaults to `False`): Whether the model server said so itself. Otherwise every choice that has begun
+                must have ended.
 
         Raises:
             ApiError: If nothing says that the answer is whole.
         """
-        if not self._source.finish_reasons and not self.early:
+        ended = self._source.finish_reasons.keys()
+        if not self.early and (not ended or (not said and self._source.begun - ended)):
             raise broken(self._source.backend, "broke off before its answer was whole")
         self.done = True
         self.call.transcript.usage = usage = self._source.usage

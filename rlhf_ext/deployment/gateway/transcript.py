@@ -22,6 +22,8 @@ class Transcript:
         self.first: float | None = None
         """When the first text came."""
         self.finish_reasons: dict[int, str] = {}
+        self.begun: set[int] = set()
+        """Choices that there was a part of."""
         self.usage: dict[str, Any] | None = None
         self._parts: dict[int, list[str]] = {}
 
@@ -76,16 +78,31 @@ class Transcript:
         for choice in choices:
             if not isinstance(choice, dict):
                 raise broken(self.backend, "sent a choice that is none")
-            index = choice.get("index")
-            index = index if isinstance(index, int) else 0
+            index = choice.get("index") or 0
+            if not isinstance(index, int):
+                raise broken(self.backend, "sent a choice without its number")
+            self.begun.add(index)
             if isinstance(choice.get("finish_reason"), str):
                 self.finish_reasons[index] = choice["finish_reason"]
             inner = choice.get(where)
+            if inner is not None and not _said(inner):
+                raise broken(self.backend, f"sent a {where} that is none")
             text = inner.get("content") if isinstance(inner, dict) else choice.get("text")
             if (text or (isinstance(inner, dict) and inner.get("tool_calls"))) and self.first is None:
                 self.first = time.monotonic()
             if self.keep_text and isinstance(text, str):
                 self._parts.setdefault(index, []).append(text)
+
+
+def _said(inner: Any) -> bool:
+    """Whether it is a message, or a part of one, as far as the gateway reads it."""
+    calls = inner.get("tool_calls") or [] if isinstance(inner, dict) else None
+    return isinstance(calls, list) and all(
+        isinstance(call, dict)
+        and isinstance(call.get("function") or {}, dict)
+        and isinstance(call.get("index") or 0, int)
+        for call in calls
+    )
 
 
 def _error(backend: str, told: Any) -> ApiError:

@@ -44,6 +44,7 @@ class Monitor:
         metrics ([`~rlhf_ext.deployment.gateway.metrics.Metrics`]): The gateway's, which it adds to.
         key_of (`Callable`, *optional*): Model and variant of a response that is not remembered any more, for feedback.
         canaries (`Callable`, *optional*): How canaries stand, by name.
+        scored (`Callable`, *optional*): Told of each score of a sampled answer: the request, the score's name, its value.
         clock (`Callable`, *optional*): Seconds since 1970.
 
     Raises:
@@ -58,9 +59,10 @@ class Monitor:
         key_of: Callable[[str], tuple[str, str | None] | None] = lambda response: None,
         canaries: Callable[[], Mapping[str, Any]] = dict,
         clock: Callable[[], float] = time.time,
+        scored: Callable[[Served, str, float], None] = lambda served, name, value: None,
     ):
         self.settings, self.metrics, self.canaries, self.clock = settings, metrics, canaries, clock
-        self._key_of = key_of
+        self._key_of, self._scored_to = key_of, scored
         self.failures = Failures(lambda part, kind: metrics.watch_errors.labels(part, kind).inc(), clock)
         self.series = Series(settings.step, settings.hours * 3600, clock)
         self.drift = None if settings.drift is None else DriftWatch(settings.drift, clock)
@@ -211,9 +213,11 @@ class Monitor:
     def _score(self, told: list[tuple[Key, Served]]) -> None:
         def scored(name: str, place: int, value: float | None) -> None:
             if value is not None:
-                key = told[place][0]
+                key, served = told[place]
                 self.metrics.scores.labels(key.model, key.variant, name).observe(value)
                 self.series.update(key, lambda cell: cell.score(name, value))
+                with self.failures.within(f"guard on {name}"):
+                    self._scored_to(served, name, value)
 
         prompts = [served.prompt if served.prompt is not None else "" for _, served in told]
         score_all(self._functions, prompts, [str(served.text) for _, served in told], self.failures.within, scored)

@@ -138,6 +138,10 @@ class AlertRule:
             raise ValueError(
                 f"the alert {self.name!r}: `window` should be above 0, `for` at least 0 and `at_least` at least 1"
             )
+        if self.metric.endswith("_rate") and (
+            (self.above is not None and self.above >= 1) or (self.below is not None and self.below <= 0)
+        ):
+            raise ValueError(f"the alert {self.name!r} would never fire: {self.metric} is a share, from 0 to 1")
         if self.shape.of == "name" and self.name_of is None:
             raise ValueError(f"the alert {self.name!r} needs `name_of`: which one of {self.metric}?")
         if self.shape.of == "none" and self.name_of is not None:

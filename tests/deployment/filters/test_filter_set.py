@@ -122,6 +122,24 @@ def test_contents_that_no_filter_reads_are_blocked_unless_allowed():
     assert FilterSet([]).check(messages, "input").action == "allow"
 
 
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"content": {"text": "x"}}, "0.content"),
+        ({"reasoning": [{"summary": "x"}]}, "0.reasoning.0"),
+        ({"tool_calls": {"function": {}}}, "0.tool_calls"),
+        ({"tool_calls": ["x"]}, "0.tool_calls.0"),
+        ({"tool_calls": [{"function": {"name": "f", "arguments": {"q": "x"}}}]}, "0.tool_calls.0.function"),
+        ({"tool_calls": [{"custom": {"input": ["x"]}}]}, "0.tool_calls.0.custom"),
+        ({"function_call": "x"}, "0.function_call"),
+    ],
+)
+def test_objects_where_texts_belong_are_blocked_too(fields, part):
+    rules = FilterSet([SpanFilter("mail", personal_data(["email"]))])
+    verdict = rules.check([{"role": "assistant", "content": None, **fields}], "output")
+    assert verdict.action == "block" and [hit.part for hit in verdict.hits] == [part]
+
+
 def test_a_long_text_is_scored_passage_by_passage_so_that_none_is_cut_off():
     seen = []
 

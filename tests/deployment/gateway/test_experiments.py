@@ -8,7 +8,15 @@ from collections import Counter
 import pytest
 
 from rlhf_ext.data.store.served import ApiKeys, ServedStore
-from rlhf_ext.deployment.gateway import GatewaySettings, LimitSettings, Target, UpstreamSettings, create_gateway
+from rlhf_ext.deployment.gateway import (
+    GatewaySettings,
+    LimitSettings,
+    StoreSettings,
+    Target,
+    UpstreamSettings,
+    create_gateway,
+)
+from rlhf_ext.deployment.monitoring import MonitoringSettings, SampleSettings, ScoreSettings
 
 from .stub import running
 
@@ -146,9 +154,68 @@ def test_thumbs_reach_the_canary(experiment):
     assert canary.standing().state == "rolled_back" and "thumbs_up" in canary.standing().reason
 
 
+def short(prompts, completions, **columns):
+    """A reward function: 0 for what `dpo` says, 1 for others."""
+    return [float("dpo" not in text[0]["content"]) for text in completions]
+
+
+GUARD = "{metric: error, at_most: 0.05, per: request}"
+
+
+def test_sampled_scores_reach_the_canary(experiment):
+    scores = {"politeness": ScoreSettings(reward=f"{__name__}:short")}
+    watched = MonitoringSettings(sample=SampleSettings(scores=scores, share=1.0))
+    gateway = experiment(CANARY.replace(GUARD, "{metric: politeness, at_least: 0.5}"), monitoring=watched)
+    canary = gateway.gateway.canaries._all[0]
+    until, n = time.monotonic() + 30, 0
+    while canary.share() > 0 and time.monotonic() < until:
+        n += 1
+        ask(gateway, f"user {n}")
+    assert canary.standing().state == "rolled_back" and "politeness" in canary.standing().reason
+
+
+def test_a_guard_on_what_nobody_measures_stops_the_start(tmp_path):
+    path = tmp_path / "experiments.yaml"
+    path.write_text(CANARY.replace(GUARD, "{metric: toxicity, at_most: 0.1}"))
+    up = UpstreamSettings(url="http://127.0.0.1:1/v1")
+    target = Target(backend="up")
+    settings = GatewaySettings(
+        upstreams={"up": up},
+        models={"assistant": target},
+        variants={"sft": target, "dpo": target},
+        experiments=str(path),
+        store=StoreSettings(database=str(tmp_path / "g.sqlite")),
+    )
+    with pytest.raises(ValueError, match=r"'dpo' of 'models' would wait for 'toxicity' for ever.*sample\.scores"):
+        create_gateway(settings)
+
+
+def test_an_error_in_a_copy_ends_no_worker(experiment, stubs, monkeypatch):
+    gateway = experiment(limits=LimitSettings(shadows_at_once=1))
+    backend = gateway.gateway.backends["next"]
+    original, calls = backend.complete, []
+
+    async def complete(asked):
+        calls.append(asked)
+        if len(calls) == 1:
+            raise RuntimeError("unforeseen")
+        return await original(asked)
+
+    monkeypatch.setattr(backend, "complete", complete)
+    for n in range(3):
+        ask(gateway, str(n))
+    until = time.monotonic() + 10
+    while time.monotonic() < until and len(stubs["next"].requests) < 2:
+        time.sleep(0.05)
+    assert len(stubs["next"].requests) == 2
+    assert gateway.gateway.monitor.failures.count(0, "shadows") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        (CANARY.replace(GUARD, "{metric: seconds, at_most: 0.8}"), "no rate: set `rate` to False"),
+        (CANARY.replace(GUARD, "{metric: ttft, at_most: 0.1, against_control: true}"), "no rate: set `rate` to False"),
         (AB.replace("dpo: 0.5}", "dpo: 0.4}"), "sum to 1"),
         (AB.replace("assistant", "nobody"), "none of the gateway's `models`"),
         (AB.replace("dpo", "ppo"), "say where it goes"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from rlhf_ext.deployment.gateway import Target, UpstreamSettings
+from rlhf_ext.deployment.gateway import FilterSettings, Target, UpstreamSettings
 
 from .conftest import QUESTION
 
@@ -76,6 +76,43 @@ def test_in_the_middle_of_a_stream(start, stub, fault, words, status):
     assert row.status == status and row.finish_reason is None
     _, _, text = gateway.post("/v1/chat/completions", gateway.chat(fault, stream=True))
     assert "[DONE]" not in text, "nobody should take half an answer for a whole one"
+
+
+@pytest.mark.parametrize("filters", [[], [FilterSettings(name="codename", words=["heron"])]])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"index": [1]},
+        {"delta": "x", "message": "x"},
+        {"delta": {"tool_calls": "x"}, "message": {"tool_calls": "x"}},
+        {"delta": {"tool_calls": [1]}, "message": {"tool_calls": [1]}},
+        {"delta": {"tool_calls": [{"index": [1]}]}, "message": {"tool_calls": [{"function": "x"}]}},
+    ],
+)
+def test_an_answer_of_another_shape(start, stub, filters, stream, choice):
+    answer = {"id": "up-1", "object": "chat.completion", "choices": [{"index": 0, "finish_reason": "stop", **choice}]}
+    stub._whole, stub._parts = lambda body, path: answer, lambda body, path: [answer]
+    gateway = start(stub, FAST, filters=filters)
+    status, _, told = gateway.post("/v1/chat/completions", gateway.chat(stream=stream))
+    assert (status, told["error"]["code"]) == (502, "upstream_error")
+    [row] = gateway.rows(1)
+    assert (row.status, row.error) == (502, "upstream_error")
+
+
+def test_half_of_two_choices_is_no_whole_answer(start, stub):
+    shown = {"id": "up-1", "object": "chat.completion.chunk", "created": 1, "model": "stub"}
+    first = [(0, {"content": "a"}, None), (1, {"content": "b"}, None), (0, {}, "stop")]
+    stub._parts = lambda body, path: [
+        {**shown, "choices": [{"index": index, "delta": delta, "finish_reason": reason}]}
+        for index, delta, reason in first
+    ]
+    gateway = start(stub, FAST)
+    _, _, text = gateway.post("/v1/chat/completions", gateway.chat(stream=True, n=2))
+    assert "before its answer was whole" in text and "[DONE]" not in text
+    first.append((1, {}, "stop"))
+    _, _, text = gateway.post("/v1/chat/completions", gateway.chat(stream=True, n=2))
+    assert "error" not in text and "[DONE]" in text
 
 
 def test_no_model_server_at_all(start):

@@ -118,6 +118,69 @@ def test_choices_are_filtered_one_by_one(start, stub):
         assert "".join(said) == "".join(WORDS)
 
 
+def about(prompts, completions, **columns):
+    """A score: 1 where the answer is to "two"."""
+    return [float(prompt == "two") for prompt in prompts]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_several_prompts_each_has_its_answer(start, stub, stream):
+    """One that is blocked does not take the others along, and each is judged with its own prompt."""
+
+    def parts(body, path):
+        shown = {"id": "up-1", "object": "text_completion", "created": 1, "model": "stub"}
+        ends = [(index, "", "stop") for index in range(4)]
+        texts = [(0, f"a {SECRET} "), (1, "fine "), (2, "b "), (3, f"{SECRET} c ")]
+        said = [
+            *((index, text, None) for index, text in texts),
+            *((index, text, None) for index, text in texts),
+            *ends,
+        ]
+        made = [
+            {**shown, "choices": [{"index": index, "text": text, "finish_reason": reason}]}
+            for index, text, reason in said
+        ]
+        return [*made, b"data: [DONE]\n\n"]
+
+    def whole(body, path):
+        texts = [f"a {SECRET}", "fine fine ", "b b ", f"{SECRET} c"]
+        choices = [{"index": index, "text": text, "finish_reason": "stop"} for index, text in enumerate(texts)]
+        return {"id": "up-1", "object": "text_completion", "created": 1, "model": "stub", "choices": choices}
+
+    stub._parts, stub._whole = parts, whole
+    judged = FilterSettings(name="two", reward=f"{__name__}:about", at_most=0.5, action="flag")
+    gateway = start(stub, filters=[FORBIDDEN, judged])
+    made = gateway.client().completions.create(model="stub", prompt=["one", "two"], n=2, stream=stream)
+    texts, reasons = ["", "", "", ""], ["", "", "", ""]
+    for part in made if stream else [made]:
+        for choice in part.choices:
+            texts[choice.index] += choice.text
+            reasons[choice.index] = choice.finish_reason or reasons[choice.index]
+    assert texts[1:3] == ["fine fine ", "b b "] and SECRET not in "".join(texts)
+    assert reasons == ["content_filter", "stop", "stop", "content_filter"]
+    hits = gateway.watcher.seen[0].filter_hits
+    assert {hit.filter for hit in hits} == {"codename", "two"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"content": {"text": SECRET}},
+        {"reasoning": {"text": SECRET}},
+        {"tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": {"q": SECRET}}}]},
+        {"function_call": {"name": "f", "arguments": {"q": SECRET}}},
+    ],
+)
+def test_an_object_where_text_belongs_does_not_leave_unread(start, stub, fields):
+    message = {"role": "assistant", "content": "ok", **fields}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    stub._whole = lambda body, path: {"id": "up-1", "object": "chat.completion", "choices": [choice]}
+    gateway = start(stub, filters=[FORBIDDEN])
+    status, _, answer = gateway.post("/v1/chat/completions", gateway.chat())
+    assert status == 200 and SECRET not in json.dumps(answer)
+    assert answer["choices"][0]["finish_reason"] == "content_filter"
+
+
 def test_reasoning_and_tool_calls_are_texts_too(start, stub):
     calls = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"q": "blue heron"}'}}]
     choice = {"index": 0, "finish_reason": "stop", "logprobs": {"content": [{"token": SECRET}]}, "extra": SECRET}

@@ -130,6 +130,10 @@ def test_the_clients_whole_surface(local):
         ({"max_tokens": 100_000}, "messages"),
         ({"n": 100}, "n"),
         ({"extra_body": {"top_k": "many"}}, "top_k"),
+        ({"extra_body": {"min_p": 0.1}}, "min_p"),
+        ({"extra_body": {"repetition_penalty": 1.3}}, "repetition_penalty"),
+        ({"extra_body": {"guided_choice": ["a", "b"]}}, "guided_choice"),
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
     ],
 )
 def test_what_it_cannot_do_is_refused_by_name(local, fields, param):
@@ -172,6 +176,22 @@ def test_a_model_that_is_not_there_says_so(start, tmp_path):
         load_engine(LocalSettings(path=str(tmp_path / "nothing")))
     with pytest.raises(ValueError, match="no adapter 'x'"):
         start(local={"l": LocalSettings(path="x")}, models={"m": Target(backend="l", model="x")})
+
+
+def test_what_the_template_refuses_is_the_requests_fault(local, tiny, tmp_path):
+    """Gemma's takes no system message, Mistral's wants turns in order."""
+    folder = str(tmp_path / "strict")
+    AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    tokenizer.chat_template = refusal + THINKING
+    tokenizer.save_pretrained(folder)
+    gateway = local(path=folder, adapters={})
+    messages = [{"role": "system", "content": "Be kind."}, *QUESTION]
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError, match="System role not supported") as caught:
+            list(gateway.client().chat.completions.create(model="tiny", messages=messages, stream=stream))
+    assert caught.value.type == "invalid_request_error" and ask(gateway).choices
 
 
 def test_what_the_template_is_told_is_the_servers_to_say(local, tiny, tmp_path):

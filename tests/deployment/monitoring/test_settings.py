@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rlhf_ext.deployment.gateway import load_settings
+from rlhf_ext.deployment.gateway import create_gateway, load_settings
 from rlhf_ext.deployment.monitoring import AlertRule, DriftSettings, MonitoringSettings
 from rlhf_ext.deployment.monitoring.measures import METRICS
 
@@ -55,6 +55,8 @@ def test_without_the_section_the_page_and_figures_are_there_all_the_same(tmp_pat
             r"alerts.0: `metric` of the alert 'a' should be one of",
         ),
         ("monitoring: {alerts: [{name: a, metric: error_rate}]}", r"needs one of `above` and `below`"),
+        ("monitoring: {alerts: [{name: a, metric: error_rate, above: 5}]}", r"never fire: error_rate is a share"),
+        ("monitoring: {alerts: [{name: a, metric: refusal_rate, below: 0}]}", r"never fire: refusal_rate is a share"),
         ("monitoring: {alerts: [{name: a, metric: error_rate, above: '1'}]}", r"alerts.0.above: .*got '1'"),
         ("monitoring: {alerts: [{name: a, metric: score, above: 1}]}", r"needs `name_of`"),
         ("monitoring: {alerts: [{name: a, metric: score, name_of: x, above: 1}]}", r"there is no score 'x'"),
@@ -78,6 +80,23 @@ def test_without_the_section_the_page_and_figures_are_there_all_the_same(tmp_pat
 def test_what_is_not_as_it_should_be_is_named(tmp_path, text, words):
     with pytest.raises(ValueError, match=words):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("metric: latency_p95, model: typo, above: 1", "there is no model 'typo'; there are assistant"),
+        ("metric: latency_p95, variant: typo, above: 1", "there is no variant 'typo'; there are none"),
+        ("metric: filter_rate, name_of: typo, above: 0.1", "there is no filter 'typo'; there are .*codename"),
+    ],
+)
+def test_an_alert_on_what_there_is_not_stops_the_start(tmp_path, rule, words):
+    path = tmp_path / "gateway.yaml"
+    models = "models: {assistant: {backend: vllm}}\nfilters: [{name: codename, words: [heron]}]\n"
+    store = f"store: {{database: {tmp_path / 'g.sqlite'}}}\n"
+    path.write_text(f"{UP}{models}{store}monitoring: {{alerts: [{{name: a, {rule}}}]}}\n")
+    with pytest.raises(ValueError, match=f"'a' would never fire: {words}"):
+        create_gateway(load_settings(path))
 
 
 def test_bounds_of_fields_in_python():
