@@ -160,6 +160,32 @@ def whiten(x: torch.Tensor, mask: torch.Tensor, totals=lambda sums: sums, shift_
     return (scaled if shift_mean else scaled + mean) * mask
 
 
+def spread(scores: torch.Tensor) -> torch.Tensor:
+    """The deviation of scores, to divide them by; 1 where they are all alike, which says nothing of their scale.
+
+    Args:
+        scores (`torch.Tensor` of shape `(N,)`):
+            Scores; NaN (not scorable) does not count.
+
+    Returns:
+        `torch.Tensor`: a positive scalar.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> spread(torch.tensor([1.0, 3.0])), spread(torch.tensor([0.1, 0.1, 0.1]))
+    (tensor(1.), tensor(1.))
+
+    ```
+    """
+    found = scores[~torch.isnan(scores)]
+    if len(found) < 2:
+        return scores.new_ones(())
+    deviation = found.std(correction=0)
+    return torch.where(deviation > 1e-6 * found.abs().max(), deviation, torch.ones_like(deviation))
+
+
 def value_losses(
     values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, cliprange: float | None
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,7 +25,7 @@ from .model_card import PPOCard
 from .one_base import RewardOnBase
 from .ppo_config import PPOConfig, check_prompts
 from .ppo_rollout import PPORollout
-from .reference import adopt_reference, reference_copy
+from .reference import adopt_reference, let_reference_follow, reference_copy
 from .reward_state import load_reward_state, save_reward_state
 from .scoring import ScoringHooks
 from .tokenized_prompts import with_pad_inside, with_text_prompts
@@ -118,17 +118,23 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         self._token_values: Any = None
         rewards = checked_rewards(reward_funcs, kwargs.get("reward_processing_classes"), args)
         reference = reference_copy(ref_model, model, args, kwargs.get("peft_config"))
-        without = {} if reference is None else {"beta": 0.0, "sync_ref_model": False}
-        with attributes_set(args, **without):
+        without: dict[str, Any] = {} if reference is None else {"beta": 0.0}
+        with attributes_set(args, sync_ref_model=False, **without):
             super().__init__(model, rewards, args, **kwargs)
         check_prompts(self.train_dataset, args)
         if reference is not None:
             adopt_reference(self, reference)
+        if args.sync_ref_model:
+            let_reference_follow(self)
         self._kl_control = KLController(args.kl_coef, args.kl_target, args.kl_horizon)
         if args.stop_token_id is not None:
             self._end_at(args.stop_token_id)
         if args.stop_strings and self.tools:
             raise ValueError("`stop_strings` and `tools` do not go together: a call of a tool would be cut.")
+        if args.stop_strings and self.rollout_func is not None:
+            raise ValueError(
+                "`rollout_func` writes the completions, and `stop_strings` would not be looked for: cut there."
+            )
         self._attach_critic(value_model)
 
     def _attach_critic(self, value_model: Any) -> None:

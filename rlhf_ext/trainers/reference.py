@@ -61,8 +61,20 @@ def adopt_reference(trainer: Any, ref_model: Any) -> None:
         trainer.ref_model = prepare_fsdp(ref_model, trainer.accelerator)
     else:
         trainer.ref_model = trainer.accelerator.prepare_model(ref_model, evaluation_mode=True)
-    if args.sync_ref_model:
-        trainer.add_callback(_SyncReference(ref_model=trainer.ref_model, accelerator=trainer.accelerator))
+
+
+def let_reference_follow(trainer: Any) -> None:
+    """Lets a trainer's reference model follow its policy, as TRL's callback does.
+
+    Raises:
+        ValueError: If the policy is an adapter, whose parameters are not the reference's.
+    """
+    if is_peft_model(trainer.model):
+        raise ValueError(
+            "`sync_ref_model` mixes the weights of two whole models, and this policy is an adapter on a frozen one: leave it "
+            "off, or train the whole model."
+        )
+    trainer.add_callback(_SyncReference(ref_model=trainer.ref_model, accelerator=trainer.accelerator))
 
 
 class _SyncReference(SyncRefModelCallback):
