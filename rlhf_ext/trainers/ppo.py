@@ -16,9 +16,10 @@ from trl.models.utils import prepare_deepspeed
 from .._compat import attributes_set
 from ..rewards.model import RewardModel
 from .advantages import value_losses
-from .callbacks import FiniteLoss
+from .callbacks import CriticFirst, FiniteLoss
 from .checked_reward import checked_rewards
-from .critic import NAME, ValueModel, hidden, make_critic
+from .critic import NAME, ValueModel, check_critic, hidden, hide_from_vllm, make_critic, same_tokens
+from .dropout import disable_dropout
 from .kl_control import KLController
 from .minibatches import minibatches
 from .model_card import PPOCard
@@ -122,6 +123,8 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         with attributes_set(args, sync_ref_model=False, **without):
             super().__init__(model, rewards, args, **kwargs)
         check_prompts(self.train_dataset, args)
+        if args.disable_dropout:
+            disable_dropout(self.model)
         if reference is not None:
             adopt_reference(self, reference)
         if args.sync_ref_model:
@@ -138,12 +141,16 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         self._attach_critic(value_model)
 
     def _attach_critic(self, value_model: Any) -> None:
+        if self.is_deepspeed_enabled and self.args.value_max_grad_norm is not None:
+            raise ValueError("DeepSpeed clips all gradients together: leave `value_max_grad_norm` off.")
         if self.args.share_base:
             self._check_shared_base()
             for i, function in enumerate(self.reward_funcs):
                 if isinstance(function, RewardOnBase):
                     self.reward_funcs[i] = function.on(self.model)
-        reward_models = [function.model for function in self.reward_funcs if isinstance(function, RewardModel)]
+        rewards = [function for function in self.reward_funcs if isinstance(function, RewardModel)]
+        check_critic(value_model, [self.model, *(one.model for one in rewards)], self._tokenizer)
+        reward_models = [one.model for one in rewards if same_tokens(self._tokenizer, one.tokenizer)]
         options = {"trust_remote_code": self.args.trust_remote_code, **(self.args.model_init_kwargs or {})}
         reward_model = reward_models[0] if reward_models else None
         critic = make_critic(value_model, self.model, reward_model, self.args.share_base, **options)
@@ -154,6 +161,10 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         if self.args.gradient_checkpointing and isinstance(critic, ValueModel):
             critic.checkpoint_gradients(self.args.gradient_checkpointing_kwargs)
         self._critic = ScoringHooks(self.model, critic)
+        if self.args.value_warmup_steps:
+            self.add_callback(CriticFirst(critic))
+        if self.use_vllm:
+            hide_from_vllm(self.vllm_generation, self.model)
         if self.ref_model is not None:
             ScoringHooks(self.accelerator.unwrap_model(self.ref_model))
 
@@ -180,9 +191,10 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
     def _compute_loss(self, model, inputs):
         mode = "train" if self.model.training else "eval"
         self._token_values = None
+        self._critic.policy_rests = mode == "train" and self.state.global_step < self.args.value_warmup_steps
         with attributes_set(self, beta=0.0):
             loss = super()._compute_loss(model, inputs)
-        if mode == "train" and self.state.global_step < self.args.value_warmup_steps:
+        if self._critic.policy_rests:
             loss = loss * 0.0  # and not left out: all parameters keep a gradient, which DDP waits for
         mask = inputs["value_mask"]
         values = self._token_values[:, -mask.size(1) - 1 : -1]

@@ -7,9 +7,10 @@ from typing import Any
 from accelerate.utils import is_peft_model
 from trl.models.utils import prepare_deepspeed, prepare_fsdp
 from trl.trainer.callbacks import SyncRefModelCallback
-from trl.trainer.utils import add_fused_lm_head, create_model_from_path, disable_dropout_in_model
+from trl.trainer.utils import add_fused_lm_head, create_model_from_path
 
 from .critic import hidden
+from .dropout import disable_dropout
 from .zero3 import copy_of
 
 
@@ -53,7 +54,7 @@ def adopt_reference(trainer: Any, ref_model: Any) -> None:
     args = trainer.args
     trainer.beta = args.beta
     if args.disable_dropout:
-        disable_dropout_in_model(ref_model)
+        disable_dropout(ref_model)
     add_fused_lm_head(ref_model, temperature=trainer.temperature, cast_lm_head_to_fp32=args.cast_lm_head_to_fp32)
     if trainer.is_deepspeed_enabled:
         trainer.ref_model = prepare_deepspeed(ref_model, trainer.accelerator)
