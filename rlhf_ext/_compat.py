@@ -8,7 +8,7 @@ on a TRL whose seam has moved, the import fails with the seam's name instead of 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ _SEAMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("DPOTrainer", "_compute_loss"): ("self", "model", "inputs", "return_outputs"),
     ("DPOTrainer", "compute_ref_log_probs"): ("self", "model", "inputs"),
     ("DPOTrainer", "_set_signature_columns_if_needed"): ("self",),
+    ("GRPOTrainer", "_get_train_sampler"): ("self", "dataset"),
     ("GRPOTrainer", "_prepare_inputs"): ("self", "generation_batch"),
     ("GRPOTrainer", "_calculate_rewards"): ("self", "inputs", "prompts", "completions", "completion_ids_list"),
     ("GRPOTrainer", "_generate_and_score_completions"): ("self", "inputs"),
@@ -95,6 +96,26 @@ class SingleGeneration(int):
 
     def __new__(cls) -> SingleGeneration:
         return super().__new__(cls, 1)
+
+
+def by_name(names: Sequence[str], positional: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by name, those that came by position with them; more of them, or one twice, is an error as in Python.
+
+    Example:
+
+    ```python
+    >>> by_name(("a", "b", "c"), (1, 2), {"c": 3})
+    {'a': 1, 'b': 2, 'c': 3}
+
+    ```
+    """
+    if len(positional) > len(names):
+        raise TypeError(f"{len(positional)} arguments by position, where there are {len(names)}: {', '.join(names)}.")
+    found = dict(zip(names, positional, strict=False))
+    twice = sorted(found.keys() & keywords.keys())
+    if twice:
+        raise TypeError(f"`{twice[0]}` came twice, by position and by name.")
+    return {**found, **keywords}
 
 
 @contextmanager

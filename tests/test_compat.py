@@ -26,6 +26,14 @@ def test_a_seam_with_other_parameters_is_named():
         _compat.check_seams(GRPOTrainer)
 
 
+def test_arguments_by_position_are_counted():
+    assert _compat.by_name(("a", "b"), (1,), {"b": 2}) == {"a": 1, "b": 2}
+    with pytest.raises(TypeError, match="2 arguments by position, where there are 1: a"):
+        _compat.by_name(("a",), (1, 2), {})
+    with pytest.raises(TypeError, match="`a` came twice"):
+        _compat.by_name(("a",), (1,), {"a": 2})
+
+
 def test_attributes_are_set_back_after_an_error():
     class Thing:
         value = 1

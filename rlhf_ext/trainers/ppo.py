@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import trl
 from accelerate.utils import is_peft_model, send_to_device
 from transformers import PreTrainedModel, TrainingArguments
 from transformers.utils import logging
 from trl.models.utils import prepare_deepspeed
 
-from .._compat import attributes_set
+from .._compat import attributes_set, by_name
 from ..rewards.model import RewardModel
 from .advantages import value_losses
 from .callbacks import CriticFirst, FiniteLoss
@@ -26,6 +28,7 @@ from .model_card import PPOCard
 from .one_base import RewardOnBase
 from .ppo_config import PPOConfig, check_prompts
 from .ppo_rollout import PPORollout
+from .prompt_order import InEpoch
 from .reference import adopt_reference, let_reference_follow, reference_copy
 from .reward_state import load_reward_state, save_reward_state
 from .scoring import ScoringHooks
@@ -33,6 +36,9 @@ from .tokenized_prompts import with_pad_inside, with_text_prompts
 from .trl_1_12 import arguments_of_1_12
 
 logger = logging.get_logger(__name__)
+
+_MORE = tuple(inspect.signature(trl.GRPOTrainer.__init__).parameters)[4:]
+"""GRPOTrainer's arguments after `args`, in its order."""
 
 
 class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
@@ -111,7 +117,7 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         if args is None:
             name = model if isinstance(model, str) else model.config._name_or_path
             args = PPOConfig(f"{Path(name).name or 'model'}-PPO")
-        kwargs.update(zip(("train_dataset", "eval_dataset", "processing_class"), positional, strict=False))
+        kwargs = by_name(_MORE, positional, kwargs)
         tokenizer = kwargs["processing_class"] = with_pad_inside(kwargs.get("processing_class"), model)
         for name in ("train_dataset", "eval_dataset"):
             kwargs[name] = with_text_prompts(kwargs.get(name), tokenizer)
@@ -175,6 +181,9 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
             raise ValueError(
                 "`share_base` shares tensors between modules, which FSDP and DeepSpeed would part: leave it off."
             )
+
+    def _get_train_sampler(self, *args, **kwargs):
+        return InEpoch(super()._get_train_sampler(*args, **kwargs), lambda: int(self.state.epoch or 0))
 
     # Update: GRPO's clipped token loss is PPO's; the KL is in the rewards, and the critic's loss comes on top.
 
