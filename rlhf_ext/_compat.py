@@ -7,6 +7,7 @@ on a TRL whose seam has moved, the import fails with the seam's name instead of 
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,41 @@ _SEAMS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 
+_FUNCTIONS = {
+    "trl.models.utils": ("prepare_deepspeed", "prepare_fsdp"),
+    "trl.trainer.callbacks": ("SyncRefModelCallback",),
+    "trl.trainer.utils": (
+        "add_fused_lm_head",
+        "create_model_from_path",
+        "disable_dropout_in_model",
+        "shuffle_sequence_dict",
+        "split_tensor_dict",
+    ),
+}
+"""What our trainers import from modules of TRL that are not its public ones."""
+
+
+def check_functions() -> None:
+    """Checks that TRL still has, where it had them, the functions and classes that our trainers import.
+
+    Raises:
+        ImportError: If one is gone, naming it and the TRL releases that work.
+    """
+    import trl
+
+    for module, names in _FUNCTIONS.items():
+        for name in names:
+            if not hasattr(importlib.import_module(module), name):
+                raise ImportError(_other_trl(f"{module}.{name}", trl.__version__, "is gone"))
+
+
+def _other_trl(seam: str, version: str, what: str) -> str:
+    return (
+        f"rlhf_ext leans on {seam}, which in TRL {version} {what}. Install a TRL that works with this version of rlhf_ext "
+        f"(tested: {', '.join(TESTED_TRL)}), or a newer rlhf_ext."
+    )
+
+
 def check_seams(trainer: type) -> None:
     """Checks that `trainer` (a TRL trainer class) still has the methods that our subclass of it leans on.
 
@@ -75,10 +111,7 @@ def check_seams(trainer: type) -> None:
         found = tuple(inspect.signature(function).parameters)
         if function is _missing or found[: len(expected)] != expected:
             what = "is gone" if function is _missing else f"now takes {found}, expected to begin with {expected}"
-            raise ImportError(
-                f"rlhf_ext leans on trl.{class_name}.{method}, which in TRL {trl.__version__} {what}. Install a TRL "
-                f"that works with this version of rlhf_ext (tested: {', '.join(TESTED_TRL)}), or a newer rlhf_ext."
-            )
+            raise ImportError(_other_trl(f"trl.{class_name}.{method}", trl.__version__, what))
 
 
 def _missing() -> None:

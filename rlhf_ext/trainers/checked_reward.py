@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..rewards.calling import Signed, checked_scores, is_async
@@ -62,7 +63,7 @@ class CheckedReward:
         return checked_scores(who, rewards, columns["completions"])
 
     def _tokens(self, reward: Any, row: int, length: int) -> list[float] | None:
-        if isinstance(reward, torch.Tensor) and reward.ndim == 1:
+        if isinstance(reward, torch.Tensor | np.ndarray) and reward.ndim == 1:
             reward = reward.tolist()
         if not isinstance(reward, list | tuple):
             return None

@@ -228,6 +228,11 @@ def _vocabulary(model: Any) -> int:
 
 
 def _from_policy(policy: Any) -> PreTrainedModel:
+    if getattr(base_of(policy), "is_quantized", False):
+        raise ValueError(
+            "The policy's weights are quantized, and a critic that learns in full cannot be made of them: set "
+            "`share_base=True` (a LoRA critic on the same base) or `value_model='shared'`, or give a critic."
+        )
     if is_peft_model(policy):
         policy = copy_of(policy).merge_and_unload()
     if type(policy.config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:

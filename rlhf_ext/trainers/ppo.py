@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import trl
-from accelerate.utils import is_peft_model, send_to_device
+from accelerate.utils import is_peft_model
 from transformers import PreTrainedModel, TrainingArguments
 from transformers.utils import logging
 from trl.models.utils import prepare_deepspeed
@@ -20,17 +18,16 @@ from ..rewards.model import RewardModel
 from .advantages import value_losses
 from .callbacks import CriticFirst, FiniteLoss
 from .checked_reward import checked_rewards
-from .critic import NAME, ValueModel, check_critic, hidden, hide_from_vllm, make_critic, same_tokens
+from .critic import ValueModel, check_critic, hidden, hide_from_vllm, make_critic, same_tokens
 from .dropout import disable_dropout
 from .kl_control import KLController
 from .minibatches import minibatches
 from .model_card import PPOCard
 from .one_base import RewardOnBase
+from .ppo_checkpoints import PPOCheckpoints
 from .ppo_config import PPOConfig, check_prompts
-from .ppo_rollout import PPORollout
 from .prompt_order import InEpoch
 from .reference import adopt_reference, let_reference_follow, reference_copy
-from .reward_state import load_reward_state, save_reward_state
 from .scoring import ScoringHooks
 from .tokenized_prompts import with_pad_inside, with_text_prompts
 from .trl_1_12 import arguments_of_1_12
@@ -41,7 +38,7 @@ _MORE = tuple(inspect.signature(trl.GRPOTrainer.__init__).parameters)[4:]
 """GRPOTrainer's arguments after `args`, in its order."""
 
 
-class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
+class PPOTrainer(FiniteLoss, PPOCard, PPOCheckpoints):
     """
     Proximal policy optimisation ([1707.06347](https://huggingface.co/papers/1707.06347)) as InstructGPT uses it
     ([2203.02155](https://huggingface.co/papers/2203.02155)), on TRL's GRPOTrainer.
@@ -253,58 +250,6 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         critic = torch.nn.utils.clip_grad_norm_(self._critic.critic.parameters(), limit)
         self._metrics["train"]["value/grad_norm"].append(critic.item())
         return norm
-
-    # Checkpoints: the policy as a plain model or adapter, the critic beside it in `value_model/`, and each process's
-    # rollout, so that a run may be resumed between two of the updates that learn from it, and the state of reward functions.
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        folder = output_dir if output_dir is not None else self.args.output_dir
-        critic = None
-        if state_dict is not None:  # FSDP's and DeepSpeed's, gathered from all processes
-            critic = {key.split(f"{NAME}.", 1)[1]: state_dict[key] for key in state_dict if f"{NAME}." in key}
-            state_dict = {key: value for key, value in state_dict.items() if f"{NAME}." not in key}
-        with hidden(self.model):
-            super()._save(folder, state_dict)
-        if self.args.should_save and critic != {}:
-            self._critic.critic.save(Path(folder) / NAME, critic)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, *args, **kwargs) -> None:
-        with self._beside_the_critic(resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
-
-    def _load_best_model(self) -> None:
-        with self._beside_the_critic(str(self.state.best_model_checkpoint)):
-            super()._load_best_model()
-
-    @contextmanager
-    def _beside_the_critic(self, checkpoint: str) -> Iterator[None]:
-        """Loads policy and critic from their folders; FSDP and DeepSpeed keep both in shards of their own."""
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            yield
-            return
-        with hidden(self.model):
-            yield
-        self._critic.critic.load(Path(checkpoint) / NAME)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        spent = self._step % (self.args.steps_per_generation * self.num_iterations) == 0
-        rollout = None if spent else self._buffered_inputs
-        state = {"step": self._step, "kl_coef": self._kl_control.coef, "rollout": rollout}
-        torch.save(state, Path(output_dir) / f"rollout_{self.accelerator.process_index}.pt")
-        if self.args.should_save:
-            save_reward_state(self.reward_funcs, output_dir)
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        super()._load_rng_state(checkpoint)
-        if checkpoint is None:
-            return
-        path = Path(checkpoint) / f"rollout_{self.accelerator.process_index}.pt"
-        if path.is_file():
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self._step, self._kl_control.coef = state["step"], state["kl_coef"]
-            self._buffered_inputs = send_to_device(state["rollout"], self.accelerator.device)
-        load_reward_state(self.reward_funcs, checkpoint)
 
     def generate_completions(self, sampling: bool = False) -> None:
         """Prints near-greedy completions of the evaluation prompts with their scores, as TRL 1.12's trainer did.

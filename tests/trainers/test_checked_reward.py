@@ -4,6 +4,7 @@ import asyncio
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from trl.trainer.utils import is_async_callable  # what TRL looks at
@@ -30,6 +31,12 @@ def test_numbers_and_none_pass():
 
 def test_token_rewards_are_summed_and_kept():
     reward = gives(torch.tensor([0.5, 0.25]), 2.0)
+    assert reward(**COLUMNS) == [0.75, 2.0]
+    assert reward.dense == [[0.5, 0.25], None]
+
+
+def test_token_rewards_may_be_arrays():
+    reward = gives(np.array([0.5, 0.25], dtype=np.float32), np.float64(2.0))
     assert reward(**COLUMNS) == [0.75, 2.0]
     assert reward.dense == [[0.5, 0.25], None]
 

@@ -5,18 +5,21 @@ import shutil
 
 import pytest
 import torch
+from peft import LoraConfig
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BitsAndBytesConfig,
     MambaConfig,
     MambaForCausalLM,
     OPTConfig,
     OPTForCausalLM,
 )
 
-from rlhf_ext import RewardModel
+from rlhf_ext import PPOConfig, PPOTrainer, RewardModel
 from rlhf_ext.trainers.critic import NAME, hide_from_vllm, same_tokens
 
+from ..conftest import vowels
 from .ppo_helpers import logged, make, rollout
 
 
@@ -113,6 +116,25 @@ def test_a_shared_head_fits_last_states_that_are_narrow(tmp_path, plain, quick, 
     trainer = make(folder, plain.select_columns(["prompt"]), quick, max_steps=1)
     trainer.train()
     assert trainer._critic.critic.score.in_features == 16
+
+
+def test_a_quantized_policy_says_which_critics_it_may_have(tiny, prompts, quick):
+    pytest.importorskip("bitsandbytes")
+    nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+
+    def qlora(**options):
+        args = PPOConfig(**quick, max_steps=2, max_completion_length=8, share_base=options.pop("share_base", False))
+        peft_config = LoraConfig(r=4, target_modules="all-linear")
+        return PPOTrainer(
+            tiny, vowels, args, train_dataset=prompts, peft_config=peft_config, quantization_config=nf4, **options
+        )
+
+    with pytest.raises(ValueError, match="weights are quantized.*`share_base=True`"):
+        qlora()
+    for options in ({"share_base": True}, {"value_model": "shared"}):
+        trainer = qlora(**options)
+        trainer.train()
+        assert logged(trainer, "objective/kl")[0] == pytest.approx(0.0, abs=1e-4)
 
 
 def test_an_architecture_without_a_classifier_says_what_to_do(tmp_path, plain, quick, tokenizer):

@@ -65,6 +65,17 @@ def test_a_run_resumed_after_its_first_epoch_sees_the_prompts_that_were_to_come(
         assert torch.equal(parameter, resumed[name]), name
 
 
+def test_a_rollout_that_was_cut_otherwise_is_not_taken_up(tiny, prompts, quick, tmp_path):
+    config = {**quick, "output_dir": str(tmp_path / "run"), "save_strategy": "steps", "save_steps": 1}
+    make(tiny, prompts, config, steps_per_generation=2, max_steps=4).train()
+    other = {"steps_per_generation": 4, "max_steps": 8}
+    with pytest.raises(ValueError, match=r"stands within a rollout of \[4, 2, 2, 1\]"):
+        make(tiny, prompts, config, **other).train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-3"))
+    trainer = make(tiny, prompts, config, **other)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-4"))
+    assert trainer.state.global_step == 8, "between two rollouts it may be"
+
+
 def test_an_undisturbed_run_goes_through_the_prompts_as_trls_does(tiny, prompts, quick):
     trainer = make(tiny, prompts.select(range(16)), quick)
     ours, theirs = trainer._get_train_sampler(), trl.GRPOTrainer._get_train_sampler(trainer)
