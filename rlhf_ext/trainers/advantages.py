@@ -41,7 +41,7 @@ def token_rewards(
     >>> import torch
     >>> kl = torch.tensor([[0.5, 0.0, 0.0]])
     >>> token_rewards(torch.tensor([1.0]), kl, torch.tensor([[1, 1, 0]]), kl_coef=0.1)
-    tensor([[-0.0500,  1.0000,  0.0000]])
+    tensor([[-0.0500,  1.0000, -0.0000]])
 
     ```
     """
