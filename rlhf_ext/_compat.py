@@ -7,8 +7,9 @@ on a TRL whose seam has moved, the import fails with the seam's name instead of 
 
 from __future__ import annotations
 
+import importlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +24,7 @@ _SEAMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("DPOTrainer", "_compute_loss"): ("self", "model", "inputs", "return_outputs"),
     ("DPOTrainer", "compute_ref_log_probs"): ("self", "model", "inputs"),
     ("DPOTrainer", "_set_signature_columns_if_needed"): ("self",),
+    ("GRPOTrainer", "_get_train_sampler"): ("self", "dataset"),
     ("GRPOTrainer", "_prepare_inputs"): ("self", "generation_batch"),
     ("GRPOTrainer", "_calculate_rewards"): ("self", "inputs", "prompts", "completions", "completion_ids_list"),
     ("GRPOTrainer", "_generate_and_score_completions"): ("self", "inputs"),
@@ -44,6 +46,41 @@ _SEAMS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GRPOTrainer", "_save_rng_state"): ("self", "output_dir"),
     ("GRPOTrainer", "_load_rng_state"): ("self", "checkpoint"),
 }
+
+
+_FUNCTIONS = {
+    "trl.models.utils": ("prepare_deepspeed", "prepare_fsdp"),
+    "trl.trainer.callbacks": ("SyncRefModelCallback",),
+    "trl.trainer.utils": (
+        "add_fused_lm_head",
+        "create_model_from_path",
+        "disable_dropout_in_model",
+        "shuffle_sequence_dict",
+        "split_tensor_dict",
+    ),
+}
+"""What our trainers import from modules of TRL that are not its public ones."""
+
+
+def check_functions() -> None:
+    """Checks that TRL still has, where it had them, the functions and classes that our trainers import.
+
+    Raises:
+        ImportError: If one is gone, naming it and the TRL releases that work.
+    """
+    import trl
+
+    for module, names in _FUNCTIONS.items():
+        for name in names:
+            if not hasattr(importlib.import_module(module), name):
+                raise ImportError(_other_trl(f"{module}.{name}", trl.__version__, "is gone"))
+
+
+def _other_trl(seam: str, version: str, what: str) -> str:
+    return (
+        f"rlhf_ext leans on {seam}, which in TRL {version} {what}. Install a TRL that works with this version of rlhf_ext "
+        f"(tested: {', '.join(TESTED_TRL)}), or a newer rlhf_ext."
+    )
 
 
 def check_seams(trainer: type) -> None:
@@ -74,10 +111,7 @@ def check_seams(trainer: type) -> None:
         found = tuple(inspect.signature(function).parameters)
         if function is _missing or found[: len(expected)] != expected:
             what = "is gone" if function is _missing else f"now takes {found}, expected to begin with {expected}"
-            raise ImportError(
-                f"rlhf_ext leans on trl.{class_name}.{method}, which in TRL {trl.__version__} {what}. Install a TRL "
-                f"that works with this version of rlhf_ext (tested: {', '.join(TESTED_TRL)}), or a newer rlhf_ext."
-            )
+            raise ImportError(_other_trl(f"trl.{class_name}.{method}", trl.__version__, what))
 
 
 def _missing() -> None:
@@ -95,6 +129,26 @@ class SingleGeneration(int):
 
     def __new__(cls) -> SingleGeneration:
         return super().__new__(cls, 1)
+
+
+def by_name(names: Sequence[str], positional: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by name, those that came by position with them; more of them, or one twice, is an error as in Python.
+
+    Example:
+
+    ```python
+    >>> by_name(("a", "b", "c"), (1, 2), {"c": 3})
+    {'a': 1, 'b': 2, 'c': 3}
+
+    ```
+    """
+    if len(positional) > len(names):
+        raise TypeError(f"{len(positional)} arguments by position, where there are {len(names)}: {', '.join(names)}.")
+    found = dict(zip(names, positional, strict=False))
+    twice = sorted(found.keys() & keywords.keys())
+    if twice:
+        raise TypeError(f"`{twice[0]}` came twice, by position and by name.")
+    return {**found, **keywords}
 
 
 @contextmanager

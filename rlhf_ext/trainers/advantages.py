@@ -41,7 +41,7 @@ def token_rewards(
     >>> import torch
     >>> kl = torch.tensor([[0.5, 0.0, 0.0]])
     >>> token_rewards(torch.tensor([1.0]), kl, torch.tensor([[1, 1, 0]]), kl_coef=0.1)
-    tensor([[-0.0500,  1.0000,  0.0000]])
+    tensor([[-0.0500,  1.0000, -0.0000]])
 
     ```
     """
@@ -158,6 +158,32 @@ def whiten(x: torch.Tensor, mask: torch.Tensor, totals=lambda sums: sums, shift_
     variance = totals(((x - mean) ** 2 * mask).sum()) / (count - 1)
     scaled = (x - mean) * torch.rsqrt(variance + 1e-8)
     return (scaled if shift_mean else scaled + mean) * mask
+
+
+def spread(scores: torch.Tensor) -> torch.Tensor:
+    """The deviation of scores, to divide them by; 1 where they are all alike, which says nothing of their scale.
+
+    Args:
+        scores (`torch.Tensor` of shape `(N,)`):
+            Scores; NaN (not scorable) does not count.
+
+    Returns:
+        `torch.Tensor`: a positive scalar.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> spread(torch.tensor([1.0, 3.0])), spread(torch.tensor([0.1, 0.1, 0.1]))
+    (tensor(1.), tensor(1.))
+
+    ```
+    """
+    found = scores[~torch.isnan(scores)]
+    if len(found) < 2:
+        return scores.new_ones(())
+    deviation = found.std(correction=0)
+    return torch.where(deviation > 1e-6 * found.abs().max(), deviation, torch.ones_like(deviation))
 
 
 def value_losses(

@@ -32,6 +32,25 @@ class FiniteLoss:
         return loss
 
 
+class CriticFirst(TrainerCallback):
+    """Leaves the policy as it is for the first `value_warmup_steps`: without a gradient, not even weight decay moves it.
+
+    Args:
+        critic (`nn.Module`):
+            What learns.
+    """
+
+    def __init__(self, critic: torch.nn.Module):
+        self.critic = critic
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if state.global_step < args.value_warmup_steps:
+            critic = {id(parameter) for parameter in self.critic.parameters()}
+            for parameter in model.parameters():
+                if id(parameter) not in critic:
+                    parameter.grad = None
+
+
 class StageBar(TrainerCallback):
     """One progress bar a stage, with its name, the time it will take and the figures that matter.
 

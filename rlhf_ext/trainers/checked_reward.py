@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..rewards.calling import Signed, checked_scores, is_async
@@ -61,7 +63,7 @@ class CheckedReward:
         return checked_scores(who, rewards, columns["completions"])
 
     def _tokens(self, reward: Any, row: int, length: int) -> list[float] | None:
-        if isinstance(reward, torch.Tensor) and reward.ndim == 1:
+        if isinstance(reward, torch.Tensor | np.ndarray) and reward.ndim == 1:
             reward = reward.tolist()
         if not isinstance(reward, list | tuple):
             return None
@@ -93,20 +95,34 @@ def checked_rewards(reward_funcs: Any, processing_classes: Any, args: Any) -> An
 
     Returns:
         `list` or `None`.
+
+    Raises:
+        TypeError: If something among them is no reward.
+        ValueError: If there are fewer or more tokenizers than rewards.
     """
     if reward_funcs is None:
         return None
-    functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
-    classes = processing_classes if isinstance(processing_classes, list) else [processing_classes] * len(functions)
+    functions = list(reward_funcs) if isinstance(reward_funcs, list | tuple) else [reward_funcs]
+    several = isinstance(processing_classes, list | tuple)
+    classes = list(processing_classes) if several else [processing_classes] * len(functions)
+    if len(classes) != len(functions):
+        raise ValueError(
+            f"{len(classes)} `reward_processing_classes` for {len(functions)} `reward_funcs`: give one each, None for a function."
+        )
+    for function in functions:
+        if not isinstance(function, str | Path) and not callable(function):
+            raise TypeError(
+                f"`reward_funcs` has {function!r}: not a function, a reward model, or a folder or hub name of one."
+            )
     checked: list[Any] = []
     for function, processing_class in zip(functions, classes, strict=True):
         if args.share_base and RewardOnBase.can_take(function):
             checked.append(RewardOnBase(function, processing_class, args.per_device_train_batch_size))
             continue
-        if isinstance(function, str | torch.nn.Module):
+        if isinstance(function, str | Path | torch.nn.Module):
             options = {"trust_remote_code": args.trust_remote_code, **(args.model_init_kwargs or {})}
             options.pop("revision", None)  # that of the policy
-            if not isinstance(function, str):
+            if isinstance(function, torch.nn.Module):
                 options, processing_class = {}, with_pad_inside(processing_class, function)
             function = RewardModel(function, processing_class, args.per_device_train_batch_size, **options)
         if isinstance(function, RewardModel):

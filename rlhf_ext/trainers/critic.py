@@ -7,7 +7,7 @@ one wrapped module and one optimizer. [`hidden`] takes it off for the time somet
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,14 @@ import torch
 from accelerate.utils import is_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
-from trl.trainer.utils import disable_dropout_in_model
+from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 
+from .dropout import disable_dropout
 from .one_base import critic_on
 from .zero3 import copy_of, copy_weights, gathered
 
@@ -114,9 +119,11 @@ def make_critic(
         FileNotFoundError: If there is no critic of that name.
         ValueError: If the critic has not one label, or reads another vocabulary than the policy.
     """
-    base = policy.get_base_model() if is_peft_model(policy) else policy
+    base = base_of(policy)
     if value_model == "shared":
-        head = ValueHead(base.config.get_text_config().hidden_size)
+        width = base.config.get_text_config().hidden_size
+        # OPT-350m's last states are narrower than its layers.
+        head = ValueHead(getattr(base.get_output_embeddings(), "in_features", width))
         return head.to(device=base.device)
     if isinstance(value_model, str):
         own = {"quantization_config", "dtype", "torch_dtype", "device_map"}
@@ -147,7 +154,7 @@ def make_critic(
             f"The critic reads a vocabulary of {_vocabulary(model)} tokens and the policy writes one of "
             f"{_vocabulary(policy)}. Give a critic with the policy's tokenizer, or value_model='shared'."
         )
-    disable_dropout_in_model(model)
+    disable_dropout(model)
     # An optimizer's small steps vanish in bf16 weights; under mixed precision the compute stays in bf16.
     model = model.float() if not is_peft_model(model) else model
     for name, parameter in model.named_parameters():
@@ -156,13 +163,83 @@ def make_critic(
     return ValueModel(model).to(base.device)
 
 
+def base_of(model: Any) -> Any:
+    """A model without its adapter."""
+    return model.get_base_model() if is_peft_model(model) else model
+
+
+def same_tokens(tokenizer: Any, other: Any) -> bool:
+    """Whether two tokenizers mean the same by the ids that both have; what was added to them later is not compared."""
+    ours, theirs = (
+        {id: token for token, id in one.get_vocab().items() if id not in one.added_tokens_decoder}
+        for one in (tokenizer, other)
+    )
+    return all(theirs.get(id, token) == token for id, token in ours.items())
+
+
+def check_critic(value_model: Any, others: Sequence[Any], tokenizer: Any) -> None:
+    """Refuses a critic that is one of the other models itself, or whose folder has another tokenizer than the policy's.
+
+    Args:
+        value_model (`PreTrainedModel`, `str` or `None`):
+            What the user gave.
+        others (`Sequence[PreTrainedModel]`):
+            Policy and reward models.
+        tokenizer (`PreTrainedTokenizerBase`):
+            The policy's.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if value_model is not None and any(value_model is other for other in others):
+        raise ValueError(
+            "`value_model` is the policy or a reward model itself, which would change as the critic learns: give a copy, or "
+            "leave `value_model` out, which makes one."
+        )
+    if not isinstance(value_model, str) or not (Path(value_model) / "tokenizer_config.json").is_file():
+        return
+    if not same_tokens(tokenizer, AutoTokenizer.from_pretrained(value_model)):
+        raise ValueError(
+            f"The critic in {value_model} has another tokenizer than the policy: it would read other words than the policy "
+            "wrote. Give a critic with the policy's tokenizer, or value_model='shared'."
+        )
+
+
+def hide_from_vllm(generation: Any, policy: nn.Module) -> None:
+    """Keeps the critic's weights from a vLLM engine, which knows of none, when the policy's are sent to it.
+
+    Args:
+        generation (`VLLMGeneration`):
+            TRL's engine, whose `sync_weights` sends all parameters of the policy.
+        policy (`nn.Module`):
+            The policy.
+    """
+    sync = generation.sync_weights
+
+    def without_the_critic() -> None:
+        with hidden(policy):
+            sync()
+
+    generation.sync_weights = without_the_critic
+
+
 def _vocabulary(model: Any) -> int:
     return model.config.get_text_config().vocab_size
 
 
 def _from_policy(policy: Any) -> PreTrainedModel:
+    if getattr(base_of(policy), "is_quantized", False):
+        raise ValueError(
+            "The policy's weights are quantized, and a critic that learns in full cannot be made of them: set "
+            "`share_base=True` (a LoRA critic on the same base) or `value_model='shared'`, or give a critic."
+        )
     if is_peft_model(policy):
         policy = copy_of(policy).merge_and_unload()
+    if type(policy.config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise ValueError(
+            f"transformers has no sequence classifier for {type(policy).__name__}, which a critic from the policy would be: "
+            "give `value_model='shared'`, or a critic."
+        )
     config = copy.deepcopy(policy.config)
     config.num_labels = 1
     model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)

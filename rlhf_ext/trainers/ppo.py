@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import is_peft_model, send_to_device
+import trl
+from accelerate.utils import is_peft_model
 from transformers import PreTrainedModel, TrainingArguments
 from transformers.utils import logging
 from trl.models.utils import prepare_deepspeed
 
-from .._compat import attributes_set
+from .._compat import attributes_set, by_name
 from ..rewards.model import RewardModel
 from .advantages import value_losses
-from .callbacks import FiniteLoss
+from .callbacks import CriticFirst, FiniteLoss
 from .checked_reward import checked_rewards
-from .critic import NAME, ValueModel, hidden, make_critic
+from .critic import ValueModel, check_critic, hidden, hide_from_vllm, make_critic, same_tokens
+from .dropout import disable_dropout
 from .kl_control import KLController
 from .minibatches import minibatches
 from .model_card import PPOCard
 from .one_base import RewardOnBase
+from .ppo_checkpoints import PPOCheckpoints
 from .ppo_config import PPOConfig, check_prompts
-from .ppo_rollout import PPORollout
-from .reference import adopt_reference, reference_copy
-from .reward_state import load_reward_state, save_reward_state
+from .prompt_order import InEpoch
+from .reference import adopt_reference, let_reference_follow, reference_copy
 from .scoring import ScoringHooks
 from .tokenized_prompts import with_pad_inside, with_text_prompts
 from .trl_1_12 import arguments_of_1_12
 
 logger = logging.get_logger(__name__)
 
+_MORE = tuple(inspect.signature(trl.GRPOTrainer.__init__).parameters)[4:]
+"""GRPOTrainer's arguments after `args`, in its order."""
 
-class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
+
+class PPOTrainer(FiniteLoss, PPOCard, PPOCheckpoints):
     """
     Proximal policy optimisation ([1707.06347](https://huggingface.co/papers/1707.06347)) as InstructGPT uses it
     ([2203.02155](https://huggingface.co/papers/2203.02155)), on TRL's GRPOTrainer.
@@ -110,7 +114,7 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         if args is None:
             name = model if isinstance(model, str) else model.config._name_or_path
             args = PPOConfig(f"{Path(name).name or 'model'}-PPO")
-        kwargs.update(zip(("train_dataset", "eval_dataset", "processing_class"), positional, strict=False))
+        kwargs = by_name(_MORE, positional, kwargs)
         tokenizer = kwargs["processing_class"] = with_pad_inside(kwargs.get("processing_class"), model)
         for name in ("train_dataset", "eval_dataset"):
             kwargs[name] = with_text_prompts(kwargs.get(name), tokenizer)
@@ -118,26 +122,38 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         self._token_values: Any = None
         rewards = checked_rewards(reward_funcs, kwargs.get("reward_processing_classes"), args)
         reference = reference_copy(ref_model, model, args, kwargs.get("peft_config"))
-        without = {} if reference is None else {"beta": 0.0, "sync_ref_model": False}
-        with attributes_set(args, **without):
+        without: dict[str, Any] = {} if reference is None else {"beta": 0.0}
+        with attributes_set(args, sync_ref_model=False, **without):
             super().__init__(model, rewards, args, **kwargs)
         check_prompts(self.train_dataset, args)
+        if args.disable_dropout:
+            disable_dropout(self.model)
         if reference is not None:
             adopt_reference(self, reference)
+        if args.sync_ref_model:
+            let_reference_follow(self)
         self._kl_control = KLController(args.kl_coef, args.kl_target, args.kl_horizon)
         if args.stop_token_id is not None:
             self._end_at(args.stop_token_id)
         if args.stop_strings and self.tools:
             raise ValueError("`stop_strings` and `tools` do not go together: a call of a tool would be cut.")
+        if args.stop_strings and self.rollout_func is not None:
+            raise ValueError(
+                "`rollout_func` writes the completions, and `stop_strings` would not be looked for: cut there."
+            )
         self._attach_critic(value_model)
 
     def _attach_critic(self, value_model: Any) -> None:
+        if self.is_deepspeed_enabled and self.args.value_max_grad_norm is not None:
+            raise ValueError("DeepSpeed clips all gradients together: leave `value_max_grad_norm` off.")
         if self.args.share_base:
             self._check_shared_base()
             for i, function in enumerate(self.reward_funcs):
                 if isinstance(function, RewardOnBase):
                     self.reward_funcs[i] = function.on(self.model)
-        reward_models = [function.model for function in self.reward_funcs if isinstance(function, RewardModel)]
+        rewards = [function for function in self.reward_funcs if isinstance(function, RewardModel)]
+        check_critic(value_model, [self.model, *(one.model for one in rewards)], self._tokenizer)
+        reward_models = [one.model for one in rewards if same_tokens(self._tokenizer, one.tokenizer)]
         options = {"trust_remote_code": self.args.trust_remote_code, **(self.args.model_init_kwargs or {})}
         reward_model = reward_models[0] if reward_models else None
         critic = make_critic(value_model, self.model, reward_model, self.args.share_base, **options)
@@ -148,6 +164,10 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         if self.args.gradient_checkpointing and isinstance(critic, ValueModel):
             critic.checkpoint_gradients(self.args.gradient_checkpointing_kwargs)
         self._critic = ScoringHooks(self.model, critic)
+        if self.args.value_warmup_steps:
+            self.add_callback(CriticFirst(critic))
+        if self.use_vllm:
+            hide_from_vllm(self.vllm_generation, self.model)
         if self.ref_model is not None:
             ScoringHooks(self.accelerator.unwrap_model(self.ref_model))
 
@@ -158,6 +178,9 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
             raise ValueError(
                 "`share_base` shares tensors between modules, which FSDP and DeepSpeed would part: leave it off."
             )
+
+    def _get_train_sampler(self, *args, **kwargs):
+        return InEpoch(super()._get_train_sampler(*args, **kwargs), lambda: int(self.state.epoch or 0))
 
     # Update: GRPO's clipped token loss is PPO's; the KL is in the rewards, and the critic's loss comes on top.
 
@@ -174,9 +197,10 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
     def _compute_loss(self, model, inputs):
         mode = "train" if self.model.training else "eval"
         self._token_values = None
+        self._critic.policy_rests = mode == "train" and self.state.global_step < self.args.value_warmup_steps
         with attributes_set(self, beta=0.0):
             loss = super()._compute_loss(model, inputs)
-        if mode == "train" and self.state.global_step < self.args.value_warmup_steps:
+        if self._critic.policy_rests:
             loss = loss * 0.0  # and not left out: all parameters keep a gradient, which DDP waits for
         mask = inputs["value_mask"]
         values = self._token_values[:, -mask.size(1) - 1 : -1]
@@ -226,58 +250,6 @@ class PPOTrainer(FiniteLoss, PPOCard, PPORollout):
         critic = torch.nn.utils.clip_grad_norm_(self._critic.critic.parameters(), limit)
         self._metrics["train"]["value/grad_norm"].append(critic.item())
         return norm
-
-    # Checkpoints: the policy as a plain model or adapter, the critic beside it in `value_model/`, and each process's
-    # rollout, so that a run may be resumed between two of the updates that learn from it, and the state of reward functions.
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        folder = output_dir if output_dir is not None else self.args.output_dir
-        critic = None
-        if state_dict is not None:  # FSDP's and DeepSpeed's, gathered from all processes
-            critic = {key.split(f"{NAME}.", 1)[1]: state_dict[key] for key in state_dict if f"{NAME}." in key}
-            state_dict = {key: value for key, value in state_dict.items() if f"{NAME}." not in key}
-        with hidden(self.model):
-            super()._save(folder, state_dict)
-        if self.args.should_save and critic != {}:
-            self._critic.critic.save(Path(folder) / NAME, critic)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, *args, **kwargs) -> None:
-        with self._beside_the_critic(resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
-
-    def _load_best_model(self) -> None:
-        with self._beside_the_critic(str(self.state.best_model_checkpoint)):
-            super()._load_best_model()
-
-    @contextmanager
-    def _beside_the_critic(self, checkpoint: str) -> Iterator[None]:
-        """Loads policy and critic from their folders; FSDP and DeepSpeed keep both in shards of their own."""
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            yield
-            return
-        with hidden(self.model):
-            yield
-        self._critic.critic.load(Path(checkpoint) / NAME)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        spent = self._step % (self.args.steps_per_generation * self.num_iterations) == 0
-        rollout = None if spent else self._buffered_inputs
-        state = {"step": self._step, "kl_coef": self._kl_control.coef, "rollout": rollout}
-        torch.save(state, Path(output_dir) / f"rollout_{self.accelerator.process_index}.pt")
-        if self.args.should_save:
-            save_reward_state(self.reward_funcs, output_dir)
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        super()._load_rng_state(checkpoint)
-        if checkpoint is None:
-            return
-        path = Path(checkpoint) / f"rollout_{self.accelerator.process_index}.pt"
-        if path.is_file():
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self._step, self._kl_control.coef = state["step"], state["kl_coef"]
-            self._buffered_inputs = send_to_device(state["rollout"], self.accelerator.device)
-        load_reward_state(self.reward_funcs, checkpoint)
 
     def generate_completions(self, sampling: bool = False) -> None:
         """Prints near-greedy completions of the evaluation prompts with their scores, as TRL 1.12's trainer did.

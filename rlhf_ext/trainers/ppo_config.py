@@ -42,7 +42,7 @@ class PPOConfig(TRL112Fields, trl.GRPOConfig):
         num_iterations (`int`, *optional*, defaults to `4`):
             PPO epochs over each rollout.
         scale_rewards (`str`, *optional*, defaults to `"none"`):
-            `"batch"` divides scores by their deviation over a rollout; `"none"` leaves them.
+            `"batch"` divides scores by their deviation over a rollout (where they are all alike, by 1); `"none"` leaves them.
         learning_rate (`float`, *optional*, defaults to `3e-6`):
             As in TRL 1.12's PPO.
         disable_dropout (`bool`, *optional*, defaults to `True`):
@@ -202,11 +202,33 @@ class PPOConfig(TRL112Fields, trl.GRPOConfig):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"`{name}` must not be negative, got {value}.")
+        if self.num_iterations < 1:
+            raise ValueError(
+                f"`num_iterations` must be at least 1, got {self.num_iterations}: nothing would be learned."
+            )
+        if self.delta is not None and self.delta <= 1:
+            raise ValueError(f"`delta` must be above 1, got {self.delta}: the ratio is 1 where training starts.")
+        if self.multi_objective_aggregation != "sum_then_normalize":
+            raise ValueError(
+                f"`multi_objective_aggregation={self.multi_objective_aggregation!r}` normalises rewards within a group of "
+                "completions of one prompt, which PPO has not: use `reward_weights`, and `scale_rewards='batch'`."
+            )
         for name, choices in (("kl_estimator", ("k1", "k3")), ("scale_rewards", ("none", "batch"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
         if self.kl_target is not None and not (self.kl_target > 0 and self.kl_coef > 0 and self.kl_horizon > 0):
             raise ValueError("`kl_target` needs a positive target, `kl_horizon` and `kl_coef` to start from.")
+        if self.sync_ref_model and not self.kl_coef:
+            raise ValueError("`sync_ref_model` needs a reference to move: set `kl_coef` above 0.")
+        if self.value_max_grad_norm is not None and not self.max_grad_norm:
+            raise ValueError(
+                "`value_max_grad_norm` needs `max_grad_norm`, without which no gradient is clipped: give the policy a limit "
+                "that it does not reach."
+            )
+        if isinstance(self.stop_strings, str):
+            self.stop_strings = [self.stop_strings]
+        if self.stop_strings and not all(self.stop_strings):
+            raise ValueError("`stop_strings` has an empty string, which is in every text.")
         if self.stop_strings and self.mask_truncated_completions:
             raise ValueError(
                 "`mask_truncated_completions` goes by EOS alone and would mask what `stop_strings` ended: use one of them."

@@ -8,7 +8,7 @@ import torch
 import trl
 
 from .._compat import check_seams
-from .advantages import gae, last_token, token_kl, token_rewards, whiten
+from .advantages import gae, last_token, spread, token_kl, token_rewards, whiten
 from .checked_reward import dense_rewards
 from .kl_control import KLController
 from .reward_state import set_learning
@@ -50,7 +50,7 @@ class PPORollout(trl.GRPOTrainer):
             rewards = whiten(rewards, mask, self._sum_over_processes, shift_mean=False)
         scorable = mask * ~torch.isnan(scores).unsqueeze(1)
         advantages, returns = self._advantages(rewards, values, mask, self._following(states, mask, ended))
-        k1, k3 = (None if reference is None else token_kl(logps, reference, name) * scorable for name in ("k1", "k3"))
+        k1, k3 = (None if reference is None else token_kl(logps, reference, name) * mask for name in ("k1", "k3"))
         self._log_rollout(scores, ended, values, returns, advantages, scorable, k1, k3)
         if self.args.whiten_advantages:
             advantages = whiten(advantages, scorable, self._sum_over_processes)
@@ -138,7 +138,7 @@ class PPORollout(trl.GRPOTrainer):
         rest = scores - summed
         limit = self.args.reward_clip
         if self.args.scale_rewards == "batch":
-            deviation = everyone[~torch.isnan(everyone)].std(correction=0).clamp(min=1e-8)
+            deviation = spread(everyone)
             rest, dense = rest / deviation, dense if dense is None else dense / deviation
         if limit is not None:
             rest, dense = rest.clamp(-limit, limit), dense if dense is None else dense.clamp(-limit, limit)
@@ -177,7 +177,9 @@ class PPORollout(trl.GRPOTrainer):
             dim=1,
         )
         rows = self.accelerator.gather(rows)
-        found = rollout_metrics(rows, values, returns, mask, self._kl_control.coef, self._sum_over_processes)
+        found = rollout_metrics(
+            rows, values, returns, mask, self._kl_control.coef, self.args.kl_estimator, self._sum_over_processes
+        )
         if k1 is None:  # without a reference no KL was measured, and 0 would say that the policy is where it was
             del found["objective/kl"], found["objective/kl_k3"]
         elif self.model.training:

@@ -7,9 +7,10 @@ from typing import Any
 from accelerate.utils import is_peft_model
 from trl.models.utils import prepare_deepspeed, prepare_fsdp
 from trl.trainer.callbacks import SyncRefModelCallback
-from trl.trainer.utils import add_fused_lm_head, create_model_from_path, disable_dropout_in_model
+from trl.trainer.utils import add_fused_lm_head, create_model_from_path
 
 from .critic import hidden
+from .dropout import disable_dropout
 from .zero3 import copy_of
 
 
@@ -53,7 +54,7 @@ def adopt_reference(trainer: Any, ref_model: Any) -> None:
     args = trainer.args
     trainer.beta = args.beta
     if args.disable_dropout:
-        disable_dropout_in_model(ref_model)
+        disable_dropout(ref_model)
     add_fused_lm_head(ref_model, temperature=trainer.temperature, cast_lm_head_to_fp32=args.cast_lm_head_to_fp32)
     if trainer.is_deepspeed_enabled:
         trainer.ref_model = prepare_deepspeed(ref_model, trainer.accelerator)
@@ -61,8 +62,20 @@ def adopt_reference(trainer: Any, ref_model: Any) -> None:
         trainer.ref_model = prepare_fsdp(ref_model, trainer.accelerator)
     else:
         trainer.ref_model = trainer.accelerator.prepare_model(ref_model, evaluation_mode=True)
-    if args.sync_ref_model:
-        trainer.add_callback(_SyncReference(ref_model=trainer.ref_model, accelerator=trainer.accelerator))
+
+
+def let_reference_follow(trainer: Any) -> None:
+    """Lets a trainer's reference model follow its policy, as TRL's callback does.
+
+    Raises:
+        ValueError: If the policy is an adapter, whose parameters are not the reference's.
+    """
+    if is_peft_model(trainer.model):
+        raise ValueError(
+            "`sync_ref_model` mixes the weights of two whole models, and this policy is an adapter on a frozen one: leave it "
+            "off, or train the whole model."
+        )
+    trainer.add_callback(_SyncReference(ref_model=trainer.ref_model, accelerator=trainer.accelerator))
 
 
 class _SyncReference(SyncRefModelCallback):

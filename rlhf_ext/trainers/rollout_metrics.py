@@ -13,6 +13,7 @@ def rollout_metrics(
     returns: torch.Tensor,
     mask: torch.Tensor,
     kl_coef: float,
+    estimator: str,
     totals: Callable[[torch.Tensor], torch.Tensor],
 ) -> dict[str, float]:
     """Means over the completions of all processes.
@@ -25,6 +26,8 @@ def rollout_metrics(
             Of this process's completions.
         kl_coef (`float`):
             Weight of the KL penalty.
+        estimator (`str`):
+            Which of `"k1"` and `"k3"` is the penalty.
         totals (`Callable`):
             Sums a tensor over all processes.
 
@@ -32,23 +35,25 @@ def rollout_metrics(
         `dict[str, float]`: by the names they are logged under.
     """
     scores, ended, k1, k3, _ = rows.T
-    penalty = kl_coef * k1.mean().item()
-    score = torch.nanmean(scores).item()
-    center = _mean(returns, mask, totals)
-    spread = _mean((returns - center) ** 2, mask, totals)
-    error = _mean((returns - values) ** 2, mask, totals)
+    penalties = kl_coef * (k1 if estimator == "k1" else k3)
+    spread = _variance(returns, mask, totals)
+    missed = _variance(returns - values, mask, totals)
     return {
-        "objective/scores": score,
+        "objective/scores": torch.nanmean(scores).item(),
         "objective/unscored": torch.isnan(scores).float().mean().item(),
         "objective/kl": k1.mean().item(),
         "objective/kl_k3": k3.mean().item(),
         "objective/kl_coef": kl_coef,
-        "objective/non_score_reward": -penalty,
-        "objective/rlhf_reward": score - penalty,
+        "objective/non_score_reward": -penalties.mean().item(),
+        "objective/rlhf_reward": torch.nanmean(scores - penalties).item(),  # of those that have a score
         "completions/eos_rate": ended.mean().item(),
         "value/mean": _mean(values, mask, totals),
-        "value/explained_variance": 1 - error / spread if spread > 0 else float("nan"),
+        "value/explained_variance": 1 - missed / spread if spread > 0 else float("nan"),
     }
+
+
+def _variance(x: torch.Tensor, mask: torch.Tensor, totals: Callable[[torch.Tensor], torch.Tensor]) -> float:
+    return _mean((x - _mean(x, mask, totals)) ** 2, mask, totals)
 
 
 def _mean(x: torch.Tensor, mask: torch.Tensor, totals: Callable[[torch.Tensor], torch.Tensor]) -> float:

@@ -65,6 +65,8 @@ class ScoringHooks:
 
     def __init__(self, model: Any, critic: Critic | None = None):
         self.critic: Any = critic
+        self.policy_rests = False
+        """Whether the values' loss stops at a head on the policy, and does not reach the policy."""
         self._with_values = False
         self._labelled: torch.Tensor | None = None  # (B, L - 1), where only these positions go through the LM head
         self._hidden_states: Any = None
@@ -113,7 +115,8 @@ class ScoringHooks:
 
     def _values(self, inputs: dict[str, Any]) -> Any:
         if isinstance(self.critic, ValueHead):
-            return self.critic.score(self._hidden_states.to(self.critic.score.weight.dtype)).squeeze(-1)
+            states = self._hidden_states.detach() if self.policy_rests else self._hidden_states
+            return self.critic.score(states.to(self.critic.score.weight.dtype)).squeeze(-1)
         names = ("input_ids", "attention_mask", "position_ids")
         return self.critic(**{name: inputs[name] for name in names if name in inputs})
 

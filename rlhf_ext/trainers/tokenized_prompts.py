@@ -42,13 +42,17 @@ def with_text_prompts(dataset: Any, tokenizer: Any) -> Any:
         The same kind of data set.
 
     Raises:
-        ValueError: If there are ids and no tokenizer to decode them, or a row of none (named).
+        ValueError: If there are neither prompts nor ids, ids and no tokenizer to decode them, or a row of none (named).
     """
     if isinstance(dataset, dict):
         return type(dataset)({name: with_text_prompts(part, tokenizer) for name, part in dataset.items()})
-    columns = getattr(dataset, "column_names", None) or []
-    if "input_ids" not in columns or "prompt" in columns:
+    if not hasattr(dataset, "column_names"):
         return dataset
+    columns = dataset.column_names or list(next(iter(dataset), {}))  # a stream does not always know them
+    if "prompt" in columns or not columns:
+        return dataset
+    if "input_ids" not in columns:
+        raise ValueError(f"The data set has no column `prompt`; it has {', '.join(columns)}.")
     if tokenizer is None:
         raise ValueError(
             "The data set has `input_ids` in place of `prompt`: give the `processing_class` they are from."
@@ -58,10 +62,20 @@ def with_text_prompts(dataset: Any, tokenizer: Any) -> Any:
         ids = _unpadded(row, tokenizer)
         if not ids:
             raise ValueError(f"Row {index} of the data set has no `input_ids` but padding.")
-        return {"prompt": tokenizer.decode(ids), _IDS: ids}
+        return {"prompt": _text(ids, tokenizer), _IDS: ids}
 
     gone = [name for name in ("input_ids", "attention_mask", "labels") if name in columns]
     return dataset.map(decode, with_indices=True, remove_columns=gone)
+
+
+def _text(ids: list[int], tokenizer: Any) -> str:
+    """The text of ids, without a first token that the tokenizer would put there again."""
+    rest = tokenizer.decode(ids[1:])
+    return rest if ids[0] == tokenizer.bos_token_id and _ids(rest, tokenizer) == ids else tokenizer.decode(ids)
+
+
+def _ids(text: str, tokenizer: Any) -> list[int]:
+    return list(getattr(tokenizer, "tokenizer", tokenizer)(text)["input_ids"])
 
 
 def _unpadded(row: dict[str, Any], tokenizer: Any) -> list[int]:

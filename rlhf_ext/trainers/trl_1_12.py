@@ -14,12 +14,14 @@ from typing import Any
 from transformers import TrainingArguments
 from transformers.utils import logging
 
+from .._compat import by_name
+
 logger = logging.get_logger(__name__)
 
 _SOME_MODEL = "EleutherAI/pythia-160m"  # what 1.12 gave to scripts that asked for no other
 
-# 1.12's default where today's differs: (field, today, then).
-_DEFAULTS = (("temperature", 1.0, 0.7), ("max_completion_length", 512, 53))
+_DEFAULTS = {"temperature": 0.7, "max_completion_length": 53}
+"""1.12's defaults where today's differ."""
 
 _RENAMED = {"num_ppo_epochs": "num_iterations", "response_length": "max_completion_length", "cliprange": "epsilon"}
 
@@ -53,6 +55,18 @@ _ORDER = (
 )
 
 
+class LeftOut:
+    """Marks a default, which a value that was given, even the same, is not."""
+
+
+class LeftOutFloat(LeftOut, float):
+    """A number that nobody gave."""
+
+
+class LeftOutInt(LeftOut, int):
+    """A whole number that nobody gave."""
+
+
 def _old(what: str) -> Any:
     return field(default=None, metadata={"help": f"TRL 1.12. {what}"})
 
@@ -64,12 +78,18 @@ class TRL112Fields:
     Where one is set, the config is read as 1.12 read it, one warning says what that comes to in today's fields, and the old
     ones are None again: a rollout is `per_device_train_batch_size x gradient_accumulation_steps` rows a process, cut into
     `num_mini_batches`; `logging_steps`, `save_steps`, `eval_steps` and `warmup_steps` count rollouts; `temperature` and the
-    length of completions fall back to 1.12's defaults (0.7 and 53) where they stand at today's.
+    length of completions fall back to 1.12's defaults (0.7 and 53) where they were not set.
 
     `stop_token_id` works as ever. `sft_model_path`, `reward_model_path` and `dataset_num_proc` were there for scripts to read,
     and still are.
     """
 
+    temperature: float = field(
+        default=LeftOutFloat(1.0), metadata={"help": "Temperature for sampling. The higher, the more random."}
+    )
+    max_completion_length: int | None = field(
+        default=LeftOutInt(512), metadata={"help": "Maximum length of the generated completion."}
+    )
     num_ppo_epochs: int | None = _old("Now `num_iterations`.")
     num_mini_batches: int | None = _old("Now `steps_per_generation / gradient_accumulation_steps`.")
     total_episodes: int | None = _old(
@@ -94,6 +114,10 @@ class TRL112Fields:
     reward_model_path: str = field(default=_SOME_MODEL, metadata={"help": "TRL 1.12. For scripts to read."})
 
     def __post_init__(self: Any) -> None:
+        self._left_out = {name for name in _DEFAULTS if isinstance(getattr(self, name), LeftOut)}
+        self.temperature = float(self.temperature) if "temperature" in self._left_out else self.temperature
+        if "max_completion_length" in self._left_out:
+            self.max_completion_length = int(self.max_completion_length)
         self._is_trl_1_12 = any(getattr(self, name) is not None for name in _TELLING)
         news = self._rename() if self._is_trl_1_12 else []
         super().__post_init__()  # type: ignore[misc]  # GRPOConfig's
@@ -113,11 +137,11 @@ class TRL112Fields:
     def _rename(self: Any) -> list[str]:
         if self.stop_token not in (None, "eos"):
             raise ValueError(f"`stop_token` must be 'eos' or None, got {self.stop_token!r}. See `stop_strings`.")
+        self._left_out -= {new for old, new in _RENAMED.items() if getattr(self, old) is not None}
         news = [f"{old} is now {new}" for old, new in _RENAMED.items() if self._take(old, new)]
-        for name, today, then in _DEFAULTS:
-            if getattr(self, name) == today:
-                setattr(self, name, then)
-                news.append(f"{name}={then}, 1.12's default")
+        for name in sorted(self._left_out):
+            setattr(self, name, _DEFAULTS[name])
+            news.append(f"{name}={_DEFAULTS[name]}, 1.12's default")
         if self.num_mini_batches is not None:
             news.append(self._cut_rollout(self.num_mini_batches))
         if self.num_sample_generations is not None:
@@ -197,9 +221,10 @@ def arguments_of_1_12(positional: tuple[Any, ...], keywords: dict[str, Any]) -> 
     Raises:
         ValueError: If reference and policy are one object, or a reward model meets reward functions.
     """
-    given = {name: value for name, value in keywords.items() if value is not None}
     names = _ORDER if positional and isinstance(positional[0], TrainingArguments) else _ORDER_TODAY
-    given.update({name: value for name, value in zip(names, positional, strict=False) if value is not None})
+    first = {name: value for name, value in by_name(names, positional, {}).items() if value is not None}
+    keywords = {_BEFORE_0_13.get(name, name): value for name, value in keywords.items() if value is not None}
+    given = by_name(tuple(first), tuple(first.values()), keywords)
     if given.get("ref_model") is not None and given["ref_model"] is given.get("model"):
         raise ValueError("`model` and `ref_model` are the same object: give a copy, or leave `ref_model` out.")
     if "reward_funcs" in given:
@@ -214,5 +239,8 @@ def arguments_of_1_12(positional: tuple[Any, ...], keywords: dict[str, Any]) -> 
         given["args"].read_as_trl_1_12()
     return given
 
+
+_BEFORE_0_13 = {"config": "args", "tokenizer": "processing_class", "policy": "model", "ref_policy": "ref_model"}
+"""What some arguments were called before."""
 
 _ORDER_TODAY = ("model", "reward_funcs", "args", "train_dataset", "eval_dataset", "processing_class")

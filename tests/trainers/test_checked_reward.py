@@ -2,12 +2,15 @@
 
 import asyncio
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from trl.trainer.utils import is_async_callable  # what TRL looks at
 
-from rlhf_ext.trainers.checked_reward import CheckedReward, dense_rewards
+from rlhf_ext import PPOConfig, RewardModel
+from rlhf_ext.trainers.checked_reward import CheckedReward, checked_rewards, dense_rewards
 
 COLUMNS = {"prompts": ["p", "q"], "completions": ["a b", "c"], "completion_ids": [[1, 2], [3]]}
 
@@ -28,6 +31,12 @@ def test_numbers_and_none_pass():
 
 def test_token_rewards_are_summed_and_kept():
     reward = gives(torch.tensor([0.5, 0.25]), 2.0)
+    assert reward(**COLUMNS) == [0.75, 2.0]
+    assert reward.dense == [[0.5, 0.25], None]
+
+
+def test_token_rewards_may_be_arrays():
+    reward = gives(np.array([0.5, 0.25], dtype=np.float32), np.float64(2.0))
     assert reward(**COLUMNS) == [0.75, 2.0]
     assert reward.dense == [[0.5, 0.25], None]
 
@@ -67,6 +76,24 @@ def test_async_functions_stay_async():
     assert not is_async_callable(gives(1.0, 2.0))
     assert asyncio.run(reward(**COLUMNS)) == [1.0, 3.0]
     assert reward.dense == [None, [3.0]]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "tokenizers", "error", "match"),
+    [
+        ([print, 3], None, TypeError, "`reward_funcs` has 3: not a function"),
+        ([print, print], [None], ValueError, "1 `reward_processing_classes` for 2 `reward_funcs`"),
+    ],
+)
+def test_what_is_no_reward_is_refused_at_once(quick, rewards, tokenizers, error, match):
+    with pytest.raises(error, match=match):
+        checked_rewards(rewards, tokenizers, PPOConfig(**quick))
+
+
+def test_rewards_may_be_a_tuple_and_a_model_a_path(quick, reward_folder):
+    one, two = checked_rewards((print, Path(reward_folder)), None, PPOConfig(**quick))
+    assert isinstance(one, CheckedReward)
+    assert isinstance(two, RewardModel)
 
 
 def test_an_object_without_a_name_gets_its_class():

@@ -15,6 +15,7 @@ from transformers import (
     AutoTokenizer,
     GPT2Config,
     GPT2LMHeadModel,
+    TrainerCallback,
 )
 
 from rlhf_ext import PPOConfig, PPOTrainer, RewardModel
@@ -390,6 +391,21 @@ def test_data_columns_reach_the_reward(tiny, quick, prompts):
 
 def test_the_shared_critic_is_a_head_on_the_policy(tiny, prompts, quick):
     assert isinstance(make(tiny, prompts, quick)._critic.critic, ValueHead)
+
+
+def test_arguments_by_position_are_in_grpos_order(tiny, prompts, quick, tokenizer):
+    watching = TrainerCallback()
+    trainer = PPOTrainer(
+        tiny, vowels, PPOConfig(**quick), prompts, None, tokenizer, None, [watching], value_model="shared"
+    )
+    assert watching in trainer.callback_handler.callbacks
+    with pytest.raises(TypeError, match="`train_dataset` came twice"):
+        PPOTrainer(tiny, vowels, PPOConfig(**quick), prompts, train_dataset=prompts)
+
+
+def test_a_data_set_without_prompts_says_what_it_has(tiny, quick):
+    with pytest.raises(ValueError, match="no column `prompt`; it has question, answer"):
+        make(tiny, Dataset.from_list([{"question": "a", "answer": "b"}] * 8), quick)
 
 
 def test_fewer_prompts_than_a_rollout_takes_are_refused(tiny, prompts, quick):

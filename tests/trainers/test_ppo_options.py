@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
+from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 
-from rlhf_ext import PPOConfig
+from rlhf_ext import PPOConfig, PPOTrainer
 from rlhf_ext.trainers.advantages import token_kl
 from rlhf_ext.trainers.kl_control import KLController
 from rlhf_ext.trainers.stop_strings import cut_after
 
+from ..conftest import vowels
 from .ppo_helpers import logged, make, rollout
 
 
@@ -275,6 +277,12 @@ def test_a_reference_by_name(tiny, prompts, quick):
         ({"kl_target": 6.0, "kl_coef": 0.0}, "`kl_target` needs"),
         ({"value_lam": 2.0}, r"`value_lam` must be in \[0, 1\]"),
         ({"reward_clip": -1.0}, "`reward_clip` must not be negative"),
+        ({"num_iterations": 0}, "`num_iterations` must be at least 1"),
+        ({"delta": 0.5}, "`delta` must be above 1"),
+        ({"multi_objective_aggregation": "normalize_then_sum"}, "which PPO has not"),
+        ({"sync_ref_model": True, "kl_coef": 0.0}, "`sync_ref_model` needs a reference to move"),
+        ({"value_max_grad_norm": 1.0, "max_grad_norm": 0.0}, "`value_max_grad_norm` needs `max_grad_norm`"),
+        ({"stop_strings": ["a", ""]}, "`stop_strings` has an empty string"),
         ({"stop_strings": ["."], "mask_truncated_completions": True}, "would mask what `stop_strings` ended"),
         ({"gradient_accumulation_steps": 4, "steps_per_generation": 2, "num_iterations": 1}, "would mix two rollouts"),
     ],
@@ -282,6 +290,78 @@ def test_a_reference_by_name(tiny, prompts, quick):
 def test_what_cannot_be_is_refused(quick, fields, match):
     with pytest.raises(ValueError, match=match):
         PPOConfig(**{**quick, **fields})
+
+
+@pytest.mark.parametrize("reward", [lambda completions, **_: [0.1] * len(completions), None], ids=["alike", "one"])
+def test_scores_that_are_all_alike_are_not_divided_by_nothing(tiny, prompts, quick, reward):
+    size = 4 if reward else 1
+    config = {**quick, "per_device_train_batch_size": size}
+    trainer = make(tiny, prompts, config, reward or (lambda **_: [0.1]), scale_rewards="batch", max_steps=1)
+    trainer.train()
+    assert logged(trainer, "objective/scores") == [pytest.approx(0.1)]
+    assert logged(trainer, "value/loss")[0] < 1
+
+
+@pytest.mark.parametrize("given", ["own", None])
+def test_the_reference_follows_whoever_made_it(tiny, prompts, quick, given):
+    """With a policy by name, TRL makes the reference; its callback knows nothing of a critic."""
+    reference = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32) if given else None
+    options = {"sync_ref_model": True, "ref_model_sync_steps": 1, "ref_model_mixup_alpha": 1.0}
+    trainer = make(tiny, prompts, quick, ref_model=reference, max_steps=2, **options)
+    trainer.train()
+    mine = [p for name, p in trainer.model.named_parameters() if "value_model" not in name]
+    assert all(torch.equal(p, r) for p, r in zip(mine, trainer.ref_model.parameters(), strict=True))
+
+
+def test_a_reference_cannot_follow_an_adapter(tiny, prompts, quick):
+    with pytest.raises(ValueError, match="`sync_ref_model` mixes the weights of two whole models"):
+        make(
+            tiny,
+            prompts,
+            quick,
+            peft_config=LoraConfig(r=4, target_modules="all-linear"),
+            ref_model=AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32),
+            sync_ref_model=True,
+        )
+
+
+def test_what_is_logged_of_the_penalty_is_what_was_paid(tiny, prompts, quick):
+    """The estimator of the penalty in the sum, and the KL of all completions, also of those without a score."""
+    reference = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    trainer = make(
+        tiny, prompts, quick, lambda **_: [1.0, None, None, 3.0], ref_model=reference, kl_estimator="k3", kl_coef=0.5
+    )
+    output = rollout(trainer, rows_of(prompts))
+    logps, mask = trainer._score_rollout(output), output["completion_mask"]
+    k1, k3 = ((token_kl(logps, output["ref_per_token_logps"], name) * mask).sum(1) for name in ("k1", "k3"))
+    found = {name: values[-1] for name, values in trainer._metrics["train"].items()}
+    assert found["objective/kl"] == pytest.approx(k1.mean().item(), abs=1e-4)
+    assert found["objective/kl_k3"] == pytest.approx(k3.mean().item(), abs=1e-4)
+    assert found["objective/non_score_reward"] == pytest.approx(-0.5 * k3.mean().item(), abs=1e-4)
+    assert found["objective/rlhf_reward"] == pytest.approx(2.0 - 0.5 * k3[[0, 3]].mean().item(), abs=1e-4)
+
+
+def test_explained_variance_is_of_the_errors_and_not_of_their_mean(tiny, prompts, quick):
+    """1 - Var(returns - values) / Var(returns): a critic that says the same of every state explains nothing, however far off."""
+    trainer = make(tiny, prompts, quick, kl_coef=0.0)
+    with torch.no_grad():
+        trainer._critic.critic.score.bias.fill_(5.0)
+    rollout(trainer, rows_of(prompts))
+    assert trainer._metrics["train"]["value/explained_variance"] == [pytest.approx(0.0, abs=1e-3)]
+
+
+def test_one_stop_string_may_be_given_as_such(quick):
+    assert PPOConfig(**quick, stop_strings="END").stop_strings == ["END"]
+
+
+def test_stop_strings_and_a_rollout_of_ones_own_are_refused(tiny, prompts, quick):
+    with pytest.raises(ValueError, match="`rollout_func` writes the completions"):
+        PPOTrainer(
+            tiny, vowels, PPOConfig(**quick, stop_strings=["e"]), train_dataset=prompts, rollout_func=lambda *_: {}
+        )
 
 
 @pytest.mark.parametrize("nothing", [None, []])

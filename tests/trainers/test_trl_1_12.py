@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from datasets import Dataset, IterableDataset
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser
 
 from rlhf_ext import PPOConfig, PPOTrainer
 from rlhf_ext.trainers.tokenized_prompts import TokenizedPrompt, with_text_prompts
@@ -165,6 +166,55 @@ def test_a_config_that_was_read_is_not_read_again(quick, warnings):
 def test_a_config_of_today_is_left_alone(quick, warnings):
     args = config(quick, num_iterations=3)
     assert (args.temperature, args.logging_steps, warnings) == (1.0, 1, [])
+
+
+def test_what_was_set_stays_also_where_it_is_todays_default(quick, warnings):
+    args = config(quick, num_ppo_epochs=2, temperature=1.0, max_completion_length=512)
+    assert (args.temperature, args.max_completion_length) == (1.0, 512)
+    (parsed,) = HfArgumentParser(PPOConfig).parse_args_into_dataclasses(
+        ["--num_ppo_epochs=2", "--temperature=1.0", "--output_dir=x", "--bf16=False", "--use_cpu=True"]
+    )
+    assert (parsed.temperature, parsed.max_completion_length) == (1.0, 53)
+    assert type(PPOConfig(**quick).temperature) is float
+    assert type(PPOConfig(**quick).max_completion_length) is int
+
+
+def test_the_names_of_trl_0_12_are_read(tiny, reward_folder, plain, tokenizer, policy, quick, warnings):
+    load = AutoModelForSequenceClassification.from_pretrained
+    reward, value = load(reward_folder, num_labels=1), load(reward_folder, num_labels=1)
+    reference = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    trainer = PPOTrainer(
+        config=PPOConfig(**quick),
+        tokenizer=tokenizer,
+        policy=policy,
+        ref_policy=reference,
+        reward_model=reward,
+        value_model=value,
+        train_dataset=plain.select_columns(["prompt"]),
+    )
+    assert trainer.model is policy
+    assert trainer.ref_model is reference
+    assert trainer._critic.critic.model is value
+
+
+def test_a_first_token_is_not_read_twice(tokenizer):
+    """Tokenizers of Llama's kind put BOS before a text, and would put it before the text of ids that begin with it."""
+    start = tokenizer.bos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{start} $A", special_tokens=[(start, tokenizer.bos_token_id)]
+    )
+    ids = [tokenizer(text)["input_ids"] for text in ("one prompt", "another")]
+    assert ids[0][0] == tokenizer.bos_token_id
+    rows = with_text_prompts(Dataset.from_dict({"input_ids": ids}), tokenizer)
+    assert rows["prompt"] == ["one prompt", "another"]
+    assert [list(TokenizedPrompt.in_row(row)["prompt"].ids) for row in rows] == ids
+
+
+def test_a_stream_of_ids_is_read_too(tokenizer):
+    """It does not know its columns before it is read."""
+    stream = IterableDataset.from_generator(lambda: iter([{"input_ids": tokenizer("one prompt")["input_ids"]}]))
+    assert stream.column_names is None
+    assert next(iter(with_text_prompts(stream, tokenizer)))["prompt"] == "one prompt"
 
 
 @pytest.mark.parametrize(
