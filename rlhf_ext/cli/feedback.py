@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .feedback_items import read_items
+from .feedback_links import address, say_added, say_links, say_where
 from .parsing import existing, load, parse
 from .unread import refuse_unread
 from .writers import WriterArguments, generator_of
@@ -137,16 +137,16 @@ def _serve(arguments: list[str]) -> None:
     elif live.prompts is None:
         raise ValueError("--model writes answers to prompts: give them with --prompts.")
     with ui.listen(options.host, options.port) as at:
-        public_url = options.public_url or _address(options.host, at.getsockname()[1])
+        public_url = options.public_url or address(options.host, at.getsockname()[1])
         settings = _settings(options, public_url)
         store = FeedbackStore(options.database, wait=_PATIENCE)
         queue = WorkQueue(store, options.lease_minutes * 60, options.gold_rate, options.seed)
-        _say_added(options.items, queue.add(rows), len(rows))
+        say_added(options.items, queue.add(rows), len(rows))
         source = None if live.model is None else ui.LiveItems(_fresh(live, live.model, options))
         annotators = Annotators(store)
         names = options.invite or ([] if annotators.list() else ["annotator 1"])
-        _say_links(annotators, names, public_url, options.days)
-        _say_where(settings, public_url, options, ui.is_loopback(options.host))
+        say_links(annotators, names, public_url, options.days)
+        say_where(settings, public_url, options, ui.is_loopback(options.host))
         ui.serve(ui.create_feedback_app(queue, settings, source), at, options.behind_proxy)
         store.close()
 
@@ -158,7 +158,7 @@ def _add(arguments: list[str]) -> None:
     if options.items is None:
         raise ValueError("--items is needed: a file of rows with prompt and responses.")
     rows = read_items(options.items, options.annotators_per_item)
-    _say_added(options.items, WorkQueue(FeedbackStore(options.database)).add(rows), len(rows))
+    say_added(options.items, WorkQueue(FeedbackStore(options.database)).add(rows), len(rows))
 
 
 def _invite(arguments: list[str]) -> None:
@@ -168,8 +168,8 @@ def _invite(arguments: list[str]) -> None:
     if not options.invite:
         raise ValueError("--invite is needed: one or more names.")
     store = FeedbackStore(options.database)
-    _say_links(
-        Annotators(store), options.invite, options.public_url or _address("127.0.0.1", 8421), options.days, anew=True
+    say_links(
+        Annotators(store), options.invite, options.public_url or address("127.0.0.1", 8421), options.days, anew=True
     )
 
 
@@ -266,49 +266,3 @@ def _fresh(live: LiveArguments, model: str, options: ServeArguments) -> Any:
         max_new_tokens=live.max_new_tokens,
         temperature=live.temperature,
     )
-
-
-def _address(host: str, port: int) -> str:
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{name}:{port}"
-
-
-def _say_added(name: str | None, new: int, rows: int) -> None:
-    if name is not None:
-        known = f", {rows - new} were there already and stay as they are" if new < rows else ""
-        sys.stdout.write(f"items   {new} added from {name}{known}\n")
-
-
-def _say_links(annotators: Any, names: Sequence[str], public_url: str, days: float, anew: bool = False) -> None:
-    """A link for each; for who is known by that name only if it is to be issued `anew`, and then to the same person."""
-    known = {one.name: one.id for one in annotators.list()}
-    for name in names:
-        if name in known and not anew:
-            sys.stdout.write(
-                f"invite  {name} is invited already; for a new link: rlhf-ext feedback invite --invite {name}\n"
-            )
-            continue
-        token = annotators.reissue(known[name], days) if name in known else annotators.invite(name, days)
-        note = "; the same person: earlier links and sessions have ended" if name in known else ""
-        sys.stdout.write(
-            f"invite  {public_url.rstrip('/')}/join/{token}  ({name}; works once, for {days:g} days{note})\n"
-        )
-
-
-def _say_where(settings: Any, public_url: str, options: ServeArguments, loopback: bool) -> None:
-    if settings.admin_password is None:
-        sys.stdout.write("admin   closed: set RLHF_EXT_ADMIN_PASSWORD and start again to open it\n")
-    else:
-        sys.stdout.write(f"admin   {public_url.rstrip('/')}/admin\n")
-    if options.host in ("0.0.0.0", "::") and options.public_url is None:
-        sys.stderr.write(
-            f"rlhf-ext: WARNING: these links work on this machine only. For others give the address that they reach it by: "
-            f"--public_url http://ADDRESS:{public_url.rpartition(':')[2]}, or --host ADDRESS.\n"
-        )
-    if not loopback and not settings.secure:
-        sys.stderr.write(
-            f"rlhf-ext: WARNING: listening on {options.host} without TLS: whoever is on the way can read answers and take over "
-            "sessions. Put a proxy with TLS in front and give its address as --public_url https://...\n"
-        )
-    sys.stdout.write(f"serving {options.host}:{public_url.rpartition(':')[2]} until Ctrl-C\n")
-    sys.stdout.flush()

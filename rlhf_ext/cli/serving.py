@@ -94,7 +94,7 @@ def serve(arguments: list[str]) -> None:
     from pydantic import ValidationError
 
     from ..deployment import gateway
-    from ..deployment.gateway.settings import words_of
+    from ..deployment.gateway.reading import words_of
 
     try:
         settings = _settings(options, config)

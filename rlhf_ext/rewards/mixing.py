@@ -14,11 +14,12 @@ from ..types import Completion, Prompt
 from .calling import call_all, logged_under
 from .combining import make_combination
 from .components import check_names, is_stateful, per_component, reward_function
-from .constraints import Constraint, ConstraintState, check_together, constrained, say_if_unscored
+from .constraints import Constraint, check_together
 from .ensemble import RewardEnsemble
 from .functions.encoders import Encoder
 from .gates import Gate, close_gates
 from .model import RewardModel
+from .multipliers import ConstraintState, constrained, say_if_unscored
 from .normalization import make_normalizer, make_transform
 from .processes import gather_rows
 from .weights import Weight, complete_weights, progress_of, weights_at

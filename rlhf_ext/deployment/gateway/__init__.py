@@ -16,6 +16,7 @@ except ImportError as error:
 from ..listening import is_loopback, listen
 from .app import Gateway, create_gateway
 from .observing import Observer, Served
+from .reading import load_settings
 from .serving import serve
 from .settings import (
     FilterSettings,
@@ -25,7 +26,6 @@ from .settings import (
     StoreSettings,
     Target,
     UpstreamSettings,
-    load_settings,
 )
 
 __all__ = [

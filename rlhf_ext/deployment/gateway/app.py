@@ -27,9 +27,10 @@ from .feedback import Feedback
 from .filtering import Filtering, build_filters
 from .metrics import CONTENT_TYPE, Metrics
 from .observing import Observer, Observers
+from .reading import check_alerts
 from .recording import Recorder, Redaction
 from .routing import Router, model_of
-from .settings import GatewaySettings, check_alerts
+from .settings import GatewaySettings
 from .status import Status
 from .upstream import Upstream
 
