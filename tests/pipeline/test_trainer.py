@@ -62,7 +62,7 @@ def figures(result):
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_ppo_from_preferences_to_report(tiny, tmp_path, data, heldout, lora):
-    run = config(tiny, tmp_path / "run", use_lora=lora, lora={"r": 4})
+    run = config(tiny, tmp_path / "run", use_lora=lora, lora={"r": 4} if lora else None)
     result = RLHFTrainer(config=run).train(data, heldout)
     assert figures(result) >= {"reward", "harmful_compliance", "over_refusal", "helpfulness", "length", "kl"}
     assert RewardModel(result.reward_model_path).score(["a"], ["b"]).shape == (1,)
