@@ -97,7 +97,7 @@ def tiny_model(
 
     Args:
         folder (`str` or `Path`):
-            Where it goes. A folder that is already there is taken as it is.
+            Where it goes. A folder with something in it is taken as it is.
         pretrain_steps (`int`, *optional*, defaults to `150`):
             Optimizer steps of 16 sequences; 150 take about 10 seconds. 0 leaves random weights.
         seed (`int`, *optional*, defaults to `0`):
@@ -112,7 +112,7 @@ def tiny_model(
         `str`: the folder.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not _holds_something(folder):
         size = {"hidden_size": hidden_size, "num_hidden_layers": num_hidden_layers, "vocab_size": vocab_size}
         _write_whole(folder, lambda target: _build_tiny(target, pretrain_steps, seed, words, **size))
     return str(folder)
@@ -199,6 +199,11 @@ def _pretrain(model, tokenizer, conversations: list, steps: int) -> None:
     model.eval()
 
 
+def _holds_something(folder: Path) -> bool:
+    """Whether it is there; a folder made in advance (`mkdtemp`) is none."""
+    return folder.is_dir() and any(folder.iterdir())
+
+
 def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
     """Writes a folder under another name and moves it into place: an interrupted write leaves nothing half done."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +211,7 @@ def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
     try:
         write(partial)
         partial.chmod(0o755)
-        if not target.exists():
-            partial.rename(target)
+        if not _holds_something(target):
+            partial.replace(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

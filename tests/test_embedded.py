@@ -52,6 +52,11 @@ def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_folder_is_filled(tmp_path):
+    folder = embedded.tiny_model(tmp_path, pretrain_steps=0)
+    assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() > 50_000
+
+
 def test_smollm2_is_converted_from_its_wheel_once(tmp_path):
     folder = embedded.smollm2(tmp_path)
     assert embedded.smollm2(tmp_path) == folder
