@@ -25,7 +25,7 @@ demo: install
 	$(BIN)/rlhf-ext demo --algorithm $(ALGORITHM)
 
 test: install
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff check .

@@ -33,6 +33,16 @@ THINKING = (
 """A chat template with a switch like Qwen3's: thinking that is switched off is a thought that is over."""
 
 
+_LONG = ("notebooks", "pipeline", "trainers", "examples", "drop_in")
+"""Rooms with files that take minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: two processes that take one file after the other then end together."""
+    rooms = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: rooms.get(item.path.parent.name, len(_LONG)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def collected_once() -> Iterator[None]:
     """Each training ends with a garbage collection over all that was imported: longer than two steps of a tiny model take."""
