@@ -147,7 +147,7 @@ def _readers(options: SelectArguments) -> tuple[Any, Any]:
 
     from ..active import RewardFeatures, TextEmbeddings
     from ..rewards import RewardEnsemble, RewardModel
-    from ..rewards.ensemble import RECORD
+    from ..rewards.model import ENSEMBLE
 
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     trust: dict[str, Any] = {"trust_remote_code": True} if options.trust_remote_code else {}
@@ -156,7 +156,7 @@ def _readers(options: SelectArguments) -> tuple[Any, Any]:
         embed = TextEmbeddings(options.encoder, **trust)
         embed.encoder.model.to(device)
     names = options.reward_model or []
-    if len(names) == 1 and (Path(names[0]) / RECORD).is_file():
+    if len(names) == 1 and (Path(names[0]) / ENSEMBLE).is_file():
         return RewardEnsemble.from_folder(names[0], batch_size=options.batch_size, **trust).to(device), embed
     models = [RewardModel(name, batch_size=options.batch_size, **trust).to(device) for name in names]
     if models and embed is None and options.strategy == "d_optimal":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .parsing import existing, parse
+from .unread import refuse_unread
 
 _HELP = """\
 usage: rlhf-ext serve --upstream URL | --model DIR | --config gateway.yaml [--host HOST] [--port PORT] ...
@@ -144,9 +145,9 @@ def _settings(options: ServeArguments, config: str | None) -> Any:
 
 def _check_used(options: ServeArguments) -> None:
     """Refuses flags that would be passed over."""
-    for flag, of in (("api_key_env", "upstream"), ("adapters", "model"), ("model_name", "model")):
-        if getattr(options, flag) and getattr(options, of) is None:
-            raise ValueError(f"--{flag} goes with --{of}; with --config, write it there.")
+    for flags, of in ((["api_key_env"], "upstream"), (["adapters", "model_name"], "model")):
+        if getattr(options, of) is None:
+            refuse_unread(options, flags, f"goes with --{of}; with --config, write it there")
 
 
 def _local(options: ServeArguments, model: str) -> Any:

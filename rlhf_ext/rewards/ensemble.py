@@ -21,8 +21,6 @@ from .shared_trunk import AdaptersOnOneBase, MembersOnOneBase
 
 logger = logging.get_logger(__name__)
 
-RECORD = ENSEMBLE
-
 
 class RewardEnsemble:
     """Several reward models as one reward function, with bounds and disagreement beside the reward.
@@ -128,10 +126,10 @@ class RewardEnsemble:
         Raises:
             FileNotFoundError: If the folder holds no ensemble.
         """
-        record = Path(folder) / RECORD
+        record = Path(folder) / ENSEMBLE
         if not record.is_file():
             raise FileNotFoundError(
-                f"{folder} holds no ensemble: there is no {RECORD}. Give the `output_dir` of `train_reward_ensemble`, or make an "
+                f"{folder} holds no ensemble: there is no {ENSEMBLE}. Give the `output_dir` of `train_reward_ensemble`, or make an "
                 "ensemble of folders with `RewardEnsemble([folder, ...])`."
             )
         found = json.loads(record.read_text(encoding="utf-8"))["members"]

@@ -67,7 +67,7 @@ class PPOCheckpoints(PPORollout):
         path = next((path for path in paths if path.is_file()), None)
         if path is not None:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            rollout, cut = state["rollout"], state.get("cut", self._cut)
+            rollout, cut = state["rollout"], state["cut"]
             if rollout is not None and cut != self._cut:
                 names = "`per_device_train_batch_size`, `steps_per_generation`, `num_iterations` and processes"
                 raise ValueError(

@@ -17,9 +17,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PrinterCallback, ProgressCallback
 from transformers.pytorch_utils import Conv1D
 
-from ..rewards.ensemble import RECORD, RewardEnsemble
+from ..rewards.ensemble import RewardEnsemble
 from ..rewards.ensemble_members import scale_of
-from ..rewards.model import RewardModel
+from ..rewards.model import ENSEMBLE, RewardModel
 from ..rewards.shared_trunk import transformer_layers
 from ..types import Completion, Prompt, is_messages
 from .callbacks import StageBar
@@ -179,8 +179,8 @@ class _EnsembleRun:
     def __init__(self, folder: Path, args: RewardConfig, identity: dict[str, Any]):
         self.folder, self.args, self.identity = folder, args, identity
         self.members: list[dict[str, Any]] = []
-        if (folder / RECORD).is_file():
-            saved = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if (folder / ENSEMBLE).is_file():
+            saved = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
             _check_same(folder, saved["identity"], identity)
             self.members = saved["members"]
         elif folder.is_dir() and any(folder.iterdir()):
@@ -232,11 +232,11 @@ class _EnsembleRun:
         if not self._is_main:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f".{RECORD}.partial"
+        partial = self.folder / f".{ENSEMBLE}.partial"
         partial.write_text(
             json.dumps({"identity": self.identity, "members": self.members}, indent=1), encoding="utf-8"
         )
-        os.replace(partial, self.folder / RECORD)
+        os.replace(partial, self.folder / ENSEMBLE)
 
 
 def _check_data(data: Any, reference_rows: int) -> None:

@@ -14,6 +14,7 @@ def make(
     value_model="shared",
     ref_model=None,
     eval_dataset=None,
+    callbacks=None,
     **config,
 ):
     defaults = {"max_completion_length": 12, "max_steps": 4, "learning_rate": 1e-3, "num_iterations": 2}
@@ -26,6 +27,7 @@ def make(
         peft_config=peft_config,
         value_model=value_model,
         ref_model=ref_model,
+        callbacks=callbacks,
     )
 
 

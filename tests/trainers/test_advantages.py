@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rlhf_ext.trainers.advantages import gae, token_kl, token_rewards, value_losses, whiten
+from rlhf_ext.trainers.advantages import gae, spread, token_kl, token_rewards, value_losses, whiten
 
 
 def slow_gae(rewards, values, gamma, lam):
@@ -11,6 +11,13 @@ def slow_gae(rewards, values, gamma, lam):
     values = [*values, 0.0]
     deltas = [r + gamma * values[t + 1] - values[t] for t, r in enumerate(rewards)]
     return [sum((gamma * lam) ** step * delta for step, delta in enumerate(deltas[t:])) for t in range(len(rewards))]
+
+
+@pytest.mark.parametrize("score", [0.1, -0.9, 1e6])
+def test_equal_scores_have_no_spread_to_divide_by_though_rounding_gives_one(score):
+    scores = torch.full((12,), score)
+    assert spread(scores) == spread(torch.cat([scores, torch.tensor([torch.nan])])) == 1
+    assert spread(torch.tensor([score, score * 1.01])) == pytest.approx(abs(score) * 0.005, rel=1e-3)
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.99, 0.0)])

@@ -14,6 +14,7 @@ from transformers import (
     MambaForCausalLM,
     OPTConfig,
     OPTForCausalLM,
+    TrainerCallback,
 )
 
 from rlhf_ext import PPOConfig, PPOTrainer, RewardModel
@@ -38,6 +39,24 @@ def test_the_policy_rests_while_the_critic_warms_up(tiny, prompts, quick, value_
     assert all(name.startswith(NAME) for name in moved(trainer))
     trainer.args.max_steps = 3
     assert any(name.startswith("model.") for name in moved(trainer)), "and then it learns"
+
+
+class PolicyGradients(TrainerCallback):
+    """What reaches the policy, and takes its share of the limit on gradients, whether or not a step is taken."""
+
+    def __init__(self):
+        self.found = []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        own = (p.grad for name, p in model.named_parameters() if not name.startswith(NAME) and p.grad is not None)
+        self.found.append(any(bool(gradient.any()) for gradient in own))
+
+
+def test_the_value_loss_stops_at_a_shared_head_while_it_warms_up(tiny, prompts, quick):
+    seen = PolicyGradients()
+    options = {"value_model": "shared", "vf_coef": 1.0, "value_warmup_steps": 2, "max_steps": 3}
+    make(tiny, prompts, quick, callbacks=[seen], **options).train()
+    assert seen.found == [False, False, True]
 
 
 def test_a_model_that_has_another_part_is_refused(tiny, prompts, quick, policy, tokenizer, reward_folder):
