@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,18 @@ def write(block: Block, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("block", YAML, ids=lambda block: f"{name_of(block.page)}:{block.line}")
-def test_the_yaml_of_a_page_is_read(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a reader stands; the module that it finds there is another test's no more."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    READERS[name_of(block.page)](write(block, tmp_path))
+    yield tmp_path
+    sys.modules.pop("my_rewards", None)
+
+
+@pytest.mark.parametrize("block", YAML, ids=lambda block: f"{name_of(block.page)}:{block.line}")
+def test_the_yaml_of_a_page_is_read(block: Block, folder: Path):
+    READERS[name_of(block.page)](write(block, folder))
 
 
 def test_a_wrong_field_is_found(tmp_path: Path):
